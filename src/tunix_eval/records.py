@@ -1,0 +1,492 @@
+"""The frozen values that flow from stage to stage. Read this file first.
+
+    trace -> dataset -> turns -> tokens + loss mask -> packed batches -> run -> completions -> scores -> scorecard
+    -> verdict -> report
+
+Axes: B rows, T tokens, V vocabulary, N items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+import msgspec
+
+from tunix_eval.errors import unknown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from tunix_eval.specs import GenerationSpec, ModelSpec, TrainingSpec
+
+    TokenArray = npt.NDArray[np.int32]
+    MaskArray = npt.NDArray[np.bool_]
+
+Text50k = Annotated[str, msgspec.Meta(min_length=1, max_length=50_000)]
+Text20k = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+Text64 = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+# ---------------------------------------------------------------------------------------------------------- data
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One reasoning step of a trace."""
+
+    i: Annotated[int, msgspec.Meta(ge=0)]
+    type: Text64
+    content: Text20k
+
+
+class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One earlier message of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: Text50k
+
+
+class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A prompt, the steps that answer it, and the answer: one line of a trace file.
+
+    Source: docs/formats.md, "Trace". Steps are kept in the order of `i`. Read through `data.read_traces`,
+    the id is always a string.
+    """
+
+    trace_version: Text64
+    prompt: Text50k
+    final_answer: Text50k
+    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1, max_length=1_000)]
+    meta: dict[str, Any] | None = None
+    id: str | int | None = None
+    system: Text50k | None = None
+    messages: tuple[Turn, ...] = ()
+
+
+class EvalItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One question of an evalset with the answer that is expected.
+
+    Source: docs/formats.md, "Evalset". Read through `data.read_evalset`, the id is always a string.
+    """
+
+    id: str | int
+    prompt: Text50k
+    expected_answer: Text50k
+    aliases: tuple[str, ...] = ()
+    category: str | None = None
+    difficulty: str | None = None
+    section: str | None = None
+    cluster: str | None = None
+    system: Text50k | None = None
+    messages: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evalset:
+    """Items in file order, under the name that markers and run files use."""
+
+    name: str
+    items: tuple[EvalItem, ...]
+    sha256: str
+    """Digest over the items sorted by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Traces in manifest order with what the manifest says of them."""
+
+    key: str
+    """`<name>-<version>`"""
+    traces: tuple[Trace, ...]
+    content_sha256: str
+    """Digest of the bytes of traces.jsonl."""
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMark:
+    """Where the answer stands in a model turn: after the last line start that begins with `open`.
+
+    An empty `open` means that the whole text is the answer. With `close`, the answer ends before it.
+    """
+
+    open: str
+    close: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a renderer renders. For training the last turn is the assistant's; for a prompt, the user's."""
+
+    turns: tuple[Turn, ...]
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a rendered conversation, encoded on its own.
+
+    A control span is one control token by name; a text span is plain text, which can never become a control
+    token. `supervised` spans carry loss.
+    """
+
+    text: str
+    control: bool = False
+    supervised: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenSequence:
+    """A rendered trace as tokens.
+
+        text       <bos> user  2+2?  model  4     <end>  \\n
+        loss_mask  0     0     0     0      1     1      0
+    """
+
+    trace_id: str
+    spans: tuple[Span, ...]
+    ids: TokenArray
+    """int32[T]"""
+    loss_mask: MaskArray
+    """bool[T]; True where the token itself is predicted under loss."""
+
+    @property
+    def text(self) -> str:
+        """The rendered text, control tokens by name."""
+        return "".join(span.text for span in self.spans)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Rows of packed sequences.
+
+        text       <bos> 1+1= 2  <eos> <bos> 2+2= 4  <eos> pad
+        loss_mask  0     0    1  1     0     0    1  1     0
+        segment    1     1    1  1     2     2    2  2     0
+        position   0     1    2  3     0     1    2  3     0
+    """
+
+    tokens: TokenArray
+    """int32[B, T]"""
+    loss_mask: MaskArray
+    """bool[B, T]"""
+    segment_ids: TokenArray
+    """int32[B, T]; 0 is padding, segments of a row count from 1."""
+    positions: TokenArray
+    """int32[B, T]; from 0 in every segment."""
+    trace_ids: tuple[tuple[str, ...], ...] = ()
+    """The traces of each row, in segment order."""
+
+
+class Renderer(Protocol):
+    """Lays a conversation out as spans, the way one edition of a model's chat template does."""
+
+    name: str
+    version: str
+    control_tokens: tuple[str, ...]
+    """Names of the control tokens that `render` uses, `<bos>` first where the edition has one."""
+    stop_token: str
+    """The control token that ends a model turn."""
+    default_style: str
+
+    def render(self, conversation: Conversation, *, generation_prompt: bool) -> tuple[Span, ...]:
+        """Return the spans; with `generation_prompt` they end where the model's reply would begin.
+
+        Raises:
+            RenderError: the edition refuses this conversation.
+        """
+        ...
+
+
+class Tokenizer(Protocol):
+    """Plain text to ids and back, with control tokens apart."""
+
+    name: str
+    version: str
+    vocab_size: int
+    pad_id: int
+
+    def encode(self, text: str) -> list[int]:
+        """Encode plain text; never gives a control id, whatever the text holds."""
+        ...
+
+    def control_id(self, token: str) -> int:
+        """Return the id of a control token by name.
+
+        Raises:
+            RenderError: the tokenizer has no such control token.
+        """
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text; control tokens by name."""
+        ...
+
+
+TokenizerFactory = Callable[[tuple[str, ...]], Tokenizer]
+"""Takes the renderer's control tokens, gives a tokenizer that has an id for each of them."""
+
+
+# ---------------------------------------------------------------------------------------------------- training
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """Everything that a trainer is told."""
+
+    sequences: tuple[TokenSequence, ...]
+    model: ModelSpec
+    training: TrainingSpec
+    seed: int
+    vocab_size: int
+    pad_id: int
+    stop_after: int | None
+    """Stop after this many steps (a truncated run); the schedule stays that of the full run."""
+    directory: Path
+    """The run directory; the trainer writes metrics.jsonl, checkpoints/ and checkpoint-final/ into it."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where a training run stands."""
+
+    step: int
+    total_steps: int
+    loss: float
+    """Nats per supervised token."""
+    tokens_per_second: float
+
+
+class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training run did; goes into the manifest."""
+
+    steps: int
+    """Optimizer steps done."""
+    total_steps: int
+    """Optimizer steps that the spec asks for."""
+    tokens: int
+    """Tokens seen, padding apart."""
+    wall_seconds: float
+    weights_sha256: str
+    """Over the arrays, never over files."""
+    parameter_count: int
+    model_config: dict[str, Any]
+    """The model as built, presets resolved."""
+    resumed_from: int | None = None
+    """The step of the checkpoint that this training went on from."""
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """What a model wrote after one prompt."""
+
+    ids: tuple[int, ...]
+    """Without the stop token."""
+    stop_reason: Literal["stop", "length"]
+
+
+class Model(Protocol):
+    """Weights that can write."""
+
+    weights_sha256: str
+
+    def generate(
+        self, prompts: Sequence[TokenArray], settings: GenerationSpec, *, stop_ids: tuple[int, ...]
+    ) -> list[Generation]:
+        """Complete every prompt (int32[T] each), in order."""
+        ...
+
+
+class Trainer(Protocol):
+    """Trains a model and loads it again. Registered by import string, so that planning imports no JAX."""
+
+    name: str
+    version: str
+
+    def train(self, job: TrainingJob, *, on_progress: Callable[[Progress], None]) -> TrainingResult:
+        """Train, or go on from the newest sound checkpoint in the job's directory.
+
+        Raises:
+            TrainingError: a loss that is not a number, naming the step and the traces of that batch.
+        """
+        ...
+
+    def load(self, job: TrainingJob, weights: Literal["initial", "final"]) -> Model:
+        """Return the model as it was before training, or as `checkpoint-final/` holds it."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------- evaluation
+
+ExtractionStatus = Literal["ok", "none", "several", "truncated", "unclosed"]
+"""ok; no mark found; several marks, the last counts; stopped by length; an opening mark never closed."""
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model wrote for one item, with the answer found in it."""
+
+    item_id: str
+    text: str
+    answer: str | None
+    """The extracted answer; None where the status is none, truncated or unclosed."""
+    status: ExtractionStatus
+    stop_reason: Literal["stop", "length"]
+    tokens: int
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One item's value under one scorer. None means that it could not be measured, and why stands in `note`."""
+
+    value: float | None
+    note: str = ""
+
+
+class Scorer(Protocol):
+    """Gives one item's completion a value."""
+
+    name: str
+    version: str
+    lower_is_better: bool
+    parameters: Mapping[str, Any]
+
+    def __call__(self, item: EvalItem, completion: Completion) -> Score:
+        """Score one completion."""
+        ...
+
+
+class ScoredItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item, what was written for it, and its values: one line of eval_after.<evalset>.jsonl."""
+
+    item: EvalItem
+    completion: Completion
+    scores: dict[str, Score]
+
+
+class GroupSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric over some of the items."""
+
+    n_items: int
+    n_scored: int
+    mean: float | None
+    stderr: float | None
+
+
+class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric over an evalset. What cannot be computed is None."""
+
+    n_items: int
+    n_scored: int
+    n_skipped: int
+    mean: float | None
+    stderr: float | None
+    stddev: float | None
+    ci95: tuple[float, float] | None
+    min: float | None
+    max: float | None
+    lower_is_better: bool
+    section: dict[str, GroupSummary]
+    category: dict[str, GroupSummary]
+    difficulty: dict[str, GroupSummary]
+
+
+class Scorecard(msgspec.Struct, frozen=True, kw_only=True):
+    """All metrics of one evalset: `scorecard["exact"].mean`."""
+
+    evalset: str
+    metrics: dict[str, MetricSummary]
+    primary: str
+    extraction: dict[str, int]
+    """How many items had each extraction status."""
+
+    def __getitem__(self, metric: str) -> MetricSummary:
+        """Return the summary of a metric by name."""
+        if metric not in self.metrics:
+            raise unknown_name("metric", metric, self.metrics)
+        return self.metrics[metric]
+
+
+class RunScores(msgspec.Struct, frozen=True, kw_only=True):
+    """One run's values for one metric: what gates compare."""
+
+    run_id: str
+    seed: int
+    weights_sha256: str
+    values: dict[str, float | None]
+    """Item id -> value."""
+
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gate decided, with everything that it decided from."""
+
+    rule: str
+    metric: str
+    run_name: str
+    run_id: str
+    evalset: str
+    outcome: Outcome
+    reason: str
+    """One paragraph, fit for a failed test."""
+    unit: Literal["items", "runs", "none"]
+    """What the test counted: items, runs, or nothing (a threshold)."""
+    method: str
+    reference: float | None = None
+    """Mean of what the run was compared with, or the threshold."""
+    current: float | None = None
+    delta: float | None = None
+    """current - reference, in the metric's own direction."""
+    interval: tuple[float, float] | None = None
+    """(1 - 2 alpha) interval of delta, of the same method as p."""
+    p_value: float | None = None
+    alpha: float | None = None
+    margin: float | None = None
+    n_items: int = 0
+    n_runs: int = 0
+    """Runs on the reference side."""
+    detectable: float | None = None
+    """The smallest worsening that the test would have found with 80% power."""
+    notes: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------------ report
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as the session's table shows it."""
+
+    name: str
+    run_id: str
+    action: Literal["trained", "resumed", "reused"]
+    status: Literal["complete", "truncated"]
+    steps: int
+    total_steps: int
+    wall_seconds: float
+    loss: float | None
+    """Mean over the last 50 logged steps, nats per supervised token."""
+
+
+class EvalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric of one run on one evalset, as the session's table shows it."""
+
+    run_name: str
+    run_id: str
+    evalset: str
+    metric: str
+    n_items: int
+    n_scored: int
+    before: float | None
+    after: float | None
+    stderr: float | None
+    ci95: tuple[float, float] | None
+
+
+class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the terminal table and verdicts.json are made from."""
+
+    runs: tuple[RunRow, ...] = ()
+    evals: tuple[EvalRow, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
