@@ -237,7 +237,8 @@ TokenizerFactory = Callable[[tuple[str, ...]], Tokenizer]
 class TrainingJob:
     """Everything that a trainer is told."""
 
-    sequences: tuple[TokenSequence, ...]
+    rows: Batch
+    """Every packed row of the dataset, [rows, row_tokens]; a trainer orders them by the seed."""
     model: ModelSpec
     training: TrainingSpec
     seed: int

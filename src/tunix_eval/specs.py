@@ -152,6 +152,8 @@ class RunSpec(Table):
     trainer: str = "flax"
     seed: int = Field(default=0, ge=0, lt=2**31)
     evalsets: tuple[str, ...] = ()
+    scorers: tuple[str, ...] = Field(default=("exact",), min_length=1)
+    """The metrics that are measured; the first is the primary one."""
     model: ModelSpec
     training: TrainingSpec
     generation: GenerationSpec = GenerationSpec()
