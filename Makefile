@@ -1,0 +1,49 @@
+# make demo | test | lint | secrets | audit | bench | clean; all of them share one .venv.
+
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/installed
+# A file of tests stays in one worker: what its module-scoped fixtures trained is trained once.
+WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
+
+.PHONY: demo test lint secrets audit bench clean
+
+demo: $(STAMP)
+	$(BIN)/pytest --tunix-train examples/quickstart
+
+test: lint secrets
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(WORKERS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+secrets: $(STAMP)
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --baseline .secrets.baseline
+
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py constraints.txt
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/quickstart.py
+
+clean:
+	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so that an installation that broke off is done again.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or later found as python3.11 or python3; \
+	install one, or say which: make PYTHON=/path/to/python" >&2; exit 1; }
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
+		--editable . --group dev
+	touch $@
