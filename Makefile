@@ -1,4 +1,4 @@
-# make demo | test | lint | secrets | audit | bench | clean; all of them share one .venv.
+# make demo | test | lint | scan | audit | bench | clean; all of them share one .venv.
 
 PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
@@ -7,12 +7,12 @@ STAMP := .venv/installed
 # A file of tests stays in one worker: what its module-scoped fixtures trained is trained once.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint secrets audit bench clean
+.PHONY: demo test lint scan audit bench clean
 
 demo: $(STAMP)
 	$(BIN)/pytest --tunix-train examples/quickstart
 
-test: lint secrets
+test: lint scan
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(WORKERS)
 	$(BIN)/coverage combine --quiet
@@ -23,7 +23,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-secrets: $(STAMP)
+scan: $(STAMP)
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --baseline .secrets.baseline
 
 audit: $(STAMP)
