@@ -1,0 +1,53 @@
+"""How numbers and foreign text are written for people, the same in verdicts, tables and reports."""
+
+from __future__ import annotations
+
+import math
+
+
+def decimals(*values: float | None) -> int:
+    """Return the decimals that show these values together: 3, and more where all are below 0.1.
+
+    >>> decimals(0.98, 0.001), decimals(0.0123, 0.0119), decimals(0.0)
+    (3, 4, 3)
+    """
+    scale = max((abs(value) for value in values if value is not None), default=0.0)
+    return 3 if scale >= 0.1 or scale == 0 else min(2 - math.floor(math.log10(scale)), 12)
+
+
+def fixed(value: float | None, places: int = 3, *, signed: bool = False) -> str:
+    """Write a value with so many decimals, never as minus zero; an empty string for None.
+
+    >>> fixed(0.98), fixed(0.05, signed=True), fixed(-0.0001), fixed(None)
+    ('0.980', '+0.050', '0.000', '')
+    """
+    return "" if value is None else f"{value:{'+' if signed else ''}z.{places}f}"
+
+
+def interval_text(interval: tuple[float, float], places: int = 3) -> str:
+    """Write an interval.
+
+    >>> interval_text((0.034, 0.106))
+    '0.034 to 0.106'
+    """
+    return f"{fixed(interval[0], places)} to {fixed(interval[1], places)}"
+
+
+def p_text(p: float) -> str:
+    """Write a p value: two digits that matter, and no more than four decimals.
+
+    >>> p_text(0.00075), p_text(0.0213), p_text(0.5), p_text(1e-9)
+    ('0.0008', '0.021', '0.50', '<0.0001')
+    """
+    if p < 0.0001:
+        return "<0.0001"
+    return f"{p:.{min(4, max(2, 1 - math.floor(math.log10(p))))}f}"
+
+
+def printable(text: str) -> str:
+    r"""Escape line ends, control characters and whatever else a terminal would not show as it is.
+
+    >>> print(printable("a\x1b[31mb\n"))
+    a\x1b[31mb\n
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
