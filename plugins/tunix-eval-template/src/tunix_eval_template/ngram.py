@@ -1,0 +1,198 @@
+"""A trainer without JAX: it counts which token followed which tokens.
+
+One module on purpose: the digest of a trainer's module is part of a run's identity, so a change here trains anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tunix_eval.errors import SpecError, suggestion
+from tunix_eval.records import Batch, Generation, Progress, TokenArray, TrainingJob, TrainingResult
+from tunix_eval.specs import GenerationSpec
+
+DEFAULTS: dict[str, Any] = {"order": 8, "smoothing": 0.1}
+COUNTS = Path("checkpoint-final") / "counts.npz"
+
+
+class NgramModel:
+    """Counts of the next token after every context of up to `order` tokens.
+
+    Each context's distribution leans on the next shorter one's, down to the uniform distribution:
+
+        p(w | c) = (count(c w) + smoothing * p(w | c without its first token)) / (count(c) + smoothing)
+
+    Source: D. J. C. MacKay and L. C. Bauman Peto, "A hierarchical Dirichlet language model", 1995.
+    """
+
+    def __init__(self, vocab_size: int, *, order: int, smoothing: float) -> None:
+        self.vocab_size = vocab_size
+        self.order = order
+        self.smoothing = smoothing
+        self._counts: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+
+    def learn(self, before: Sequence[int], token: int) -> None:
+        """Count a token after every context that it stands behind."""
+        for context in self._contexts(before):
+            self._counts[context][token] += 1
+
+    def distribution(self, before: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Return the probability of every next token: float64[V], summing to 1."""
+        found = np.full(self.vocab_size, 1 / self.vocab_size)
+        for context in self._contexts(before):
+            counts = self._counts.get(context)
+            if counts is None:
+                break
+            found *= self.smoothing
+            found[list(counts)] += list(counts.values())
+            found /= counts.total() + self.smoothing
+        return found
+
+    def generate(
+        self, prompts: Sequence[TokenArray], settings: GenerationSpec, *, stop_ids: tuple[int, ...]
+    ) -> list[Generation]:
+        """Complete every prompt (int32[T] each) with the likeliest token at each place, in order."""
+        return [self._complete(prompt.tolist(), settings.max_new_tokens, stop_ids) for prompt in prompts]
+
+    def _complete(self, prompt: list[int], limit: int, stop_ids: tuple[int, ...]) -> Generation:
+        written: list[int] = []
+        while len(written) < limit:
+            token = int(self.distribution(prompt + written).argmax())
+            if token in stop_ids:
+                return Generation(tuple(written), "stop")
+            written.append(token)
+        return Generation(tuple(written), "length")
+
+    def _contexts(self, before: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        for length in range(min(self.order, len(before)) + 1):
+            yield tuple(before[len(before) - length :])
+
+    def arrays(self) -> dict[str, TokenArray]:
+        """Return the counts as int32 arrays: contexts[C, order] (short ones padded with -1), tokens[C], counts[C]."""
+        rows = sorted(
+            ((-1,) * (self.order - len(context)) + context, token, count)
+            for context, counts in self._counts.items()
+            for token, count in counts.items()
+        )
+        contexts = np.array([row[0] for row in rows], np.int32).reshape(len(rows), self.order)
+        tokens, counts = (np.array([row[i] for row in rows], np.int32) for i in (1, 2))
+        return {"contexts": contexts, "tokens": tokens, "counts": counts}
+
+    def restore(self, path: Path) -> None:
+        """Read the counts that `arrays` gave and a training run saved."""
+        with np.load(path, allow_pickle=False) as arrays:
+            rows = zip(arrays["contexts"].tolist(), arrays["tokens"].tolist(), arrays["counts"].tolist(), strict=True)
+            for context, token, count in rows:
+                self._counts[tuple(part for part in context if part >= 0)][token] = count
+
+    @property
+    def weights_sha256(self) -> str:
+        """Digest over the arrays."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.arrays().items()):
+            digest.update(f"{name}{array.shape}".encode())
+            digest.update(array.astype("<i4").tobytes())
+        return digest.hexdigest()
+
+
+class NgramTrainer:
+    """Fits an NgramModel; `[training.options]` takes `order` and `smoothing`. It reads no [model] table."""
+
+    name = "ngram"
+    version = "1"
+
+    def train(self, job: TrainingJob, *, on_progress: Callable[[Progress], None]) -> TrainingResult:
+        """Train from the first step on; a run takes seconds, so that there is nothing to resume.
+
+        The loss of a step is the cross-entropy of its supervised tokens before they are counted, in nats a token.
+        """
+        model, start = _model(job), time.perf_counter()
+        total = job.training.steps or math.ceil((job.training.epochs or 0) * _rows(job) / job.training.rows)
+        steps = min(total, job.stop_after or total)
+        lines, tokens = [], 0
+        for step, rows in zip(range(1, steps + 1), _batches(job), strict=False):
+            nats = [_learn(model, before, token) for row in rows for before, token in supervised(job.rows, row)]
+            tokens += int((job.rows.segment_ids[rows] > 0).sum())
+            seconds = time.perf_counter() - start
+            progress = Progress(step, total, sum(nats) / len(nats), tokens / seconds)
+            epoch = step * job.training.rows / _rows(job)
+            line = {"step": step, "epoch": epoch, "loss": progress.loss, "tokens": tokens, "wall_seconds": seconds}
+            lines.append(line | {"tokens_per_second": progress.tokens_per_second, "device": "cpu"})
+            on_progress(progress)
+        (job.directory / COUNTS).parent.mkdir(parents=True, exist_ok=True)
+        arrays = model.arrays()
+        np.savez(job.directory / COUNTS, contexts=arrays["contexts"], tokens=arrays["tokens"], counts=arrays["counts"])
+        (job.directory / "metrics.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(lines))
+        return TrainingResult(
+            steps=steps,
+            total_steps=total,
+            tokens=tokens,
+            wall_seconds=time.perf_counter() - start,
+            weights_sha256=model.weights_sha256,
+            parameter_count=len(arrays["counts"]),
+            model_config={"order": model.order, "smoothing": model.smoothing},
+        )
+
+    def load(self, job: TrainingJob, weights: Literal["initial", "final"]) -> NgramModel:
+        """Return the model that has seen nothing, or the one that training saved."""
+        model = _model(job)
+        if weights == "final":
+            model.restore(job.directory / COUNTS)
+        return model
+
+
+def supervised(rows: Batch, row: int) -> Iterator[tuple[list[int], int]]:
+    """Yield every supervised token of a row with the tokens before it in its own segment."""
+    tokens, mask, segments = (part[row].tolist() for part in (rows.tokens, rows.loss_mask, rows.segment_ids))
+    first = 0
+    for i, token in enumerate(tokens):
+        if i and segments[i] != segments[i - 1]:
+            first = i
+        if mask[i]:
+            yield tokens[first:i], token
+
+
+def _learn(model: NgramModel, before: list[int], token: int) -> float:
+    """Return the nats that a token costs, then count it."""
+    nats = -math.log(model.distribution(before)[token])
+    model.learn(before, token)
+    return nats
+
+
+def _rows(job: TrainingJob) -> int:
+    return len(job.rows.tokens)
+
+
+def _batches(job: TrainingJob) -> Iterator[list[int]]:
+    """Yield row numbers without end, every row once an epoch, shuffled by the seed."""
+    shuffle = random.Random(job.seed)  # noqa: S311
+    waiting: list[int] = []
+    while True:
+        while len(waiting) < job.training.rows:
+            waiting += sorted(range(_rows(job)), key=lambda _: shuffle.random())
+        yield waiting[: job.training.rows]
+        del waiting[: job.training.rows]
+
+
+def _model(job: TrainingJob) -> NgramModel:
+    options = DEFAULTS | job.training.options
+    for name in options:
+        if name not in DEFAULTS:
+            raise SpecError(f"trainer 'ngram': unknown training option '{name}'.{suggestion(name, DEFAULTS)}")
+    order, smoothing = options["order"], options["smoothing"]
+    if not isinstance(order, int) or order < 0:
+        raise SpecError(f"trainer 'ngram': order is {order!r}, expected a whole number from 0 on")
+    if not isinstance(smoothing, int | float) or smoothing <= 0:
+        raise SpecError(f"trainer 'ngram': smoothing is {smoothing!r}, expected a number above 0")
+    return NgramModel(job.vocab_size, order=order, smoothing=float(smoothing))

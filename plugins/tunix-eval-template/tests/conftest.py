@@ -1,0 +1,3 @@
+"""pytester runs pytest inside pytest."""
+
+pytest_plugins = ["pytester"]
