@@ -42,6 +42,10 @@ class DeviceError(TunixEvalError):
     """A device that was asked for and is not there."""
 
 
+class RunMissingError(Exception):
+    """A run is needed, is not recorded, and the session may not train it; the test is skipped with a reason."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest known name, or an empty string.
 

@@ -142,8 +142,8 @@ class Span:
 class TokenSequence:
     """A rendered trace as tokens.
 
-        text       <bos> user  2+2?  model  4     <end>  \\n
-        loss_mask  0     0     0     0      1     1      0
+    text       <bos> user  2+2?  model  4     <end>  \\n
+    loss_mask  0     0     0     0      1     1      0
     """
 
     trace_id: str
@@ -152,6 +152,8 @@ class TokenSequence:
     """int32[T]"""
     loss_mask: MaskArray
     """bool[T]; True where the token itself is predicted under loss."""
+    span_lengths: tuple[int, ...] = ()
+    """How many tokens each span has; they add up to T."""
 
     @property
     def text(self) -> str:
@@ -163,10 +165,10 @@ class TokenSequence:
 class Batch:
     """Rows of packed sequences.
 
-        text       <bos> 1+1= 2  <eos> <bos> 2+2= 4  <eos> pad
-        loss_mask  0     0    1  1     0     0    1  1     0
-        segment    1     1    1  1     2     2    2  2     0
-        position   0     1    2  3     0     1    2  3     0
+    text       <bos> 1+1= 2  <eos> <bos> 2+2= 4  <eos> pad
+    loss_mask  0     0    1  1     0     0    1  1     0
+    segment    1     1    1  1     2     2    2  2     0
+    position   0     1    2  3     0     1    2  3     0
     """
 
     tokens: TokenArray

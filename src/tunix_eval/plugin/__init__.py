@@ -1,0 +1,228 @@
+"""The pytest plugin. Loading it imports pytest and the standard library alone; the rest waits for a test of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunix_eval.errors import DeviceError, RunMissingError, TunixEvalError
+from tunix_eval.plugin import hookspecs, items, options, reporting
+from tunix_eval.plugin.fixtures import (
+    _tunix_format,
+    _tunix_need,
+    tunix_batches,
+    tunix_case,
+    tunix_completions,
+    tunix_dataset,
+    tunix_device,
+    tunix_gate,
+    tunix_renderer,
+    tunix_run,
+    tunix_scorecard,
+    tunix_sequences,
+    tunix_session,
+    tunix_snapshot,
+    tunix_tokenizer,
+    tunix_train,
+    tunix_turns,
+)
+from tunix_eval.plugin.state import DEVICE_KEY, PLAN_KEY, SESSION_KEY
+
+__all__ = [
+    "_tunix_format",
+    "_tunix_need",
+    "tunix_batches",
+    "tunix_case",
+    "tunix_completions",
+    "tunix_dataset",
+    "tunix_device",
+    "tunix_gate",
+    "tunix_renderer",
+    "tunix_run",
+    "tunix_scorecard",
+    "tunix_sequences",
+    "tunix_session",
+    "tunix_snapshot",
+    "tunix_tokenizer",
+    "tunix_train",
+    "tunix_turns",
+]
+
+
+# ------------------------------------------------------------------------------------------------------- configure
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare options and ini values."""
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks by which others add names."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Refuse a misspelt option by name, and choose the device before a conftest can wake JAX."""
+    known = [name for option in parser.getgroup("tunix-eval").options for name in option.names()]
+    wrong = options.misspelt(args, known)
+    if wrong:
+        raise pytest.UsageError(wrong)
+    asked = options.Options.of(early_config.known_args_namespace)
+    if not asked.off and (asked.device is not None or asked.host_devices is not None):
+        _choose_device(early_config, asked.device or "auto", asked.host_devices)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers, check settings, and give the session a name that its workers share."""
+    for text in items.MARKERS.values():
+        config.addinivalue_line("markers", text)
+    asked = options.Options.of(config.option)
+    if asked.plan:
+        # A plan is printed by the one process that made it; xdist reads these when it configures itself, after us.
+        config.option.dist, config.option.numprocesses, config.option.tx = "no", None, []
+    reporting.register(config)
+    if not asked.off and options.has_settings(config.rootpath):
+        _check_settings(config, asked)
+
+
+def _check_settings(config: pytest.Config, asked: options.Options) -> None:
+    from tunix_eval.plugin.settings import read_settings
+
+    try:
+        settings = read_settings(config.rootpath)
+    except TunixEvalError as error:
+        raise pytest.UsageError(str(error)) from None
+    if asked.device is None and settings.device != "auto":
+        _choose_device(config, settings.device, asked.host_devices)
+
+
+def _choose_device(config: pytest.Config, request: str, host_devices: int | None) -> None:
+    from tunix_eval.plugin import device
+
+    try:
+        config.stash[DEVICE_KEY] = device.choose(request, host_devices)
+    except DeviceError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+# --------------------------------------------------------------------------------------------------------- collect
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect run files that are named on the command line or match the ini option."""
+    if file_path.suffix != ".toml" or parent.config.option.tunix_off:
+        return None
+    patterns = parent.config.getini(options.RUN_FILES_INI)
+    named = parent.session.isinitpath(file_path)
+    if not named and not any(file_path.relative_to(parent.config.rootpath).match(pattern) for pattern in patterns):
+        return None
+    from tunix_eval.plugin.runfiles import RunFile
+
+    made: pytest.Collector = RunFile.from_parent(parent, path=file_path)
+    return made
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of every item of the evalset, for tests that take tunix_case."""
+    if "tunix_case" not in metafunc.fixturenames:
+        return
+    if metafunc.config.option.tunix_off:
+        metafunc.parametrize("tunix_case", [None], ids=["off"], indirect=True)
+        return
+    from tunix_eval.plugin.cases import cases_of
+
+    try:
+        cases = cases_of(metafunc)
+    except TunixEvalError as error:
+        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
+    metafunc.parametrize("tunix_case", cases, ids=[case.id for case in cases], indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Plan what the items need, before the first of them runs."""
+    config = session.config
+    if config.option.collectonly and not config.option.tunix_plan:
+        return
+    ours = [item for item in session.items if items.is_ours(item) or items.misspelt(item)]
+    if not ours:
+        return
+    if config.option.tunix_off:
+        for item in ours:
+            item.add_marker(pytest.mark.skip(reason="--tunix-off"))
+        return
+    from tunix_eval.plugin import plan
+    from tunix_eval.plugin.session import Session
+
+    try:
+        made = plan.make_plan(Session.open(config), ours)
+    except TunixEvalError as error:
+        made = plan.broken_plan(ours, error)
+    config.stash[PLAN_KEY] = made
+    reporting.publish_plan(config, made)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say in one line what will happen."""
+    made = config.stash.get(PLAN_KEY, None)
+    return [made.line()] if made is not None and not config.option.tunix_plan else []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Under --tunix-plan, print the plan and stop."""
+    if not session.config.option.tunix_plan:
+        return None
+    session.testsfailed += reporting.print_plan(session.config, session.config.stash.get(PLAN_KEY, None))
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------------- run
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Fail or skip what the plan says cannot run; a user's mistake is one line."""
+    made = item.config.stash.get(PLAN_KEY, None)
+    need = made.needs.get(item.nodeid) if made else None
+    if need is not None and need.error:
+        pytest.fail(need.error, pytrace=False)
+    if need is not None and need.skip:
+        pytest.skip(need.skip)
+    return (yield from _in_one_line(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Show a user's mistake as one line."""
+    return (yield from _in_one_line(item))
+
+
+def _in_one_line(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    except TunixEvalError as error:
+        reason = str(error)
+    except RunMissingError as error:
+        reason = str(error)
+        if not (item.config.option.tunix_require and item.get_closest_marker("tunix_gate")):
+            pytest.skip(reason)
+    pytest.fail(reason, pytrace=False)
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Send along what the session did since the last report; xdist carries it to the controller."""
+    report: Any = yield
+    session = item.config.stash.get(SESSION_KEY, None)
+    rows = session.take_rows() if session is not None else []
+    if rows:
+        report.tunix_rows = rows
+    return report

@@ -1,0 +1,217 @@
+"""Gates: what a run is compared with, and the verdict. Baselines are read, checked and written here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tunix_eval.errors import BaselineError, SpecError, unknown_name
+from tunix_eval.gate import (
+    Baseline,
+    BaselineRun,
+    baseline_runs,
+    baseline_text,
+    check_comparable,
+    decide,
+    describe_change,
+    make_baseline,
+    read_baseline,
+    run_scores,
+    same_content,
+)
+from tunix_eval.plugin.prepare import prompts_sha256
+from tunix_eval.plugin.session import Note, Run, Session, run_file_path
+from tunix_eval.records import Evalset, RunScores, Verdict
+from tunix_eval.scoring import scorer_digest
+from tunix_eval.specs import GateSpec, RunSpec
+from tunix_eval.store import write_atomic
+
+CONFIRM_RUNS = 2
+"""Training seeds that are added before a drop between retrained runs is believed."""
+CONFIRM_BELOW = 0.2
+"""The one-sided p of the first look from which on they are trained."""
+
+
+def gate_evalset(session: Session, spec: RunSpec, gate: GateSpec, marked: str | None) -> Evalset:
+    """Return the evalset that a gate is about: its own, the marker's, or the run file's only one."""
+    reference = gate.evalset or marked
+    if reference is None and len(spec.evalsets) == 1:
+        reference = spec.evalsets[0]
+    if reference is None:
+        listed = ", ".join(spec.evalsets) or "none"
+        raise SpecError(
+            f"gate {gate.rule}({gate.metric}) of run '{spec.name}' names no evalset, and the run file lists {listed}; "
+            "add evalset = ... to the gate or the marker tunix_evalset"
+        )
+    return session.evalset(reference)
+
+
+def check_metric(spec: RunSpec, gate: GateSpec) -> None:
+    """Refuse a gate whose metric the run file does not measure."""
+    if gate.metric not in spec.scorers:
+        raise unknown_name(f"metric measured by run '{spec.name}'", gate.metric, spec.scorers)
+
+
+def baseline_path(session: Session, spec: RunSpec, evalset: Evalset) -> Path:
+    """Return where the baseline of a run and an evalset is committed."""
+    return session.root / session.settings.baselines / spec.name / f"{evalset.name}.json"
+
+
+def comparable_baseline(session: Session, spec: RunSpec, evalset: Evalset, metric: str) -> Baseline:
+    """Read a baseline and check that it was made with the same prompts, evalset and scorer.
+
+    Raises:
+        BaselineError: it is missing, damaged or foreign.
+    """
+    path = baseline_path(session, spec, evalset)
+    baseline = read_baseline(path)
+    scorer = session.registry.scorers((metric,))[metric]
+    check_comparable(
+        baseline,
+        evalset_sha256=evalset.sha256,
+        prompts_sha256=prompts_sha256(evalset, session.prepared(spec).format.prompts(evalset)),
+        scorer_sha256=scorer_digest(scorer),
+        metric=metric,
+        item_ids=[str(item.id) for item in evalset.items],
+        path=path,
+        lower_is_better=scorer.lower_is_better,
+    )
+    return baseline
+
+
+def judge(session: Session, run: Run, gate: GateSpec, evalset: Evalset, *, than: Run | None = None) -> Verdict:
+    """Decide a gate from records, and report the verdict."""
+    check_metric(run.spec, gate)
+    if gate.rule == "no_worse":
+        verdict = _no_worse(session, run, gate, evalset)
+    else:
+        reference = [_scores(session, than, gate.metric, evalset)] if than else []
+        verdict = _decide(session, run, gate, evalset, [_scores(session, run, gate.metric, evalset)], reference)
+    session.rows.append(verdict)
+    return verdict
+
+
+def skip_truncated(session: Session, run: Run, gate: GateSpec, evalset: Evalset) -> Verdict:
+    """Report a gate that is not decided, because the run was stopped early."""
+    verdict = Verdict(
+        rule=gate.rule,
+        metric=gate.metric,
+        run_name=run.spec.name,
+        run_id=run.run_id,
+        evalset=evalset.name,
+        outcome="skipped",
+        reason=(
+            f"run '{run.spec.name}' stopped at {run.manifest.steps} of {run.manifest.total_steps} steps "
+            "(--tunix-max-steps); a truncated run is not gated"
+        ),
+        unit="none",
+        method="",
+    )
+    session.rows.append(verdict)
+    return verdict
+
+
+def compared_run(session: Session, gate: GateSpec, folder: Path) -> Run | None:
+    """Return the run that a `better` gate compares with, where it names one."""
+    return session.run(session.spec(run_file_path(gate.than, folder), {})) if gate.than else None
+
+
+def _no_worse(session: Session, run: Run, gate: GateSpec, evalset: Evalset) -> Verdict:
+    if session.options.update_baselines:
+        update_baseline(session, run, evalset)
+    reference = baseline_runs(comparable_baseline(session, run.spec, evalset, gate.metric), gate.metric)
+    current = [_scores(session, run, gate.metric, evalset)]
+    verdict = _decide(session, run, gate, evalset, current, reference)
+    if _wants_confirmation(session, verdict):
+        current += [_scores(session, other, gate.metric, evalset) for other in _fresh_runs(session, run, reference)]
+        verdict = _decide(session, run, gate, evalset, current, reference)
+    return verdict
+
+
+def _wants_confirmation(session: Session, verdict: Verdict) -> bool:
+    """Tell whether a drop between retrained runs is near enough to train more seeds.
+
+    One run against five alarms falsely 12 times in 100, three against five 6 times; with the first look as a filter
+    it is 5, and a quarter of unchanged sessions train more.
+    """
+    between_runs = verdict.unit == "runs" and verdict.p_value is not None and verdict.n_runs > 1
+    return session.options.train and between_runs and verdict.p_value <= CONFIRM_BELOW  # type: ignore[operator]
+
+
+def _fresh_runs(session: Session, run: Run, reference: list[RunScores]) -> list[Run]:
+    used = {scores.seed for scores in reference} | {run.spec.seed}
+    seeds = range(max(used) + 1, max(used) + 1 + CONFIRM_RUNS)
+    return [session.run(run.spec.model_copy(update={"seed": seed})) for seed in seeds]
+
+
+def _decide(
+    session: Session,
+    run: Run,
+    gate: GateSpec,
+    evalset: Evalset,
+    current: list[RunScores],
+    reference: list[RunScores],
+) -> Verdict:
+    return decide(
+        gate,
+        run_name=run.spec.name,
+        evalset=evalset.name,
+        current=current,
+        reference=reference,
+        lower_is_better=session.registry.scorers((gate.metric,))[gate.metric].lower_is_better,
+    )
+
+
+def _scores(session: Session, run: Run, metric: str, evalset: Evalset) -> RunScores:
+    manifest = run.manifest
+    return run_scores(
+        session.evaluation(run, evalset).scored,
+        metric,
+        run_id=manifest.run_id,
+        seed=manifest.seed,
+        weights_sha256=manifest.weights_sha256,
+    )
+
+
+def update_baseline(session: Session, run: Run, evalset: Evalset) -> None:
+    """Write the baseline of a run and an evalset from as many training seeds as are wanted."""
+    path = baseline_path(session, run.spec, evalset)
+    with session.store.lock(f"baseline-{run.spec.name}-{evalset.name}".replace("/", "_")):
+        old = _readable_baseline(path)
+        count = session.options.baseline_runs or (len(old.runs) if old else 1)
+        seeds = range(run.spec.seed, run.spec.seed + count)
+        runs = [session.run(run.spec.model_copy(update={"seed": seed})) for seed in seeds]
+        scorers = session.registry.scorers(run.spec.scorers)
+        evaluations = [session.evaluation(one, evalset) for one in runs]
+        new = make_baseline(
+            run_name=run.spec.name,
+            evalset=evalset.name,
+            evalset_sha256=evalset.sha256,
+            prompts_sha256=evaluations[0].prompts_sha256,
+            scorers={name: (scorer_digest(one), one.lower_is_better) for name, one in scorers.items()},
+            runs=[(_provenance(one), found.scored) for one, found in zip(runs, evaluations, strict=True)],
+            created_at=datetime.now(UTC).replace(microsecond=0),
+        )
+        if not same_content(old, new):
+            write_atomic(path, baseline_text(new))
+            for line in describe_change(old, new):
+                session.rows.append(Note(f"baseline {path}: {line}"))
+
+
+def _provenance(run: Run) -> BaselineRun:
+    manifest = run.manifest
+    return BaselineRun(
+        run_id=manifest.run_id,
+        seed=manifest.seed,
+        weights_sha256=manifest.weights_sha256,
+        packages=manifest.packages,
+        device=manifest.device,
+    )
+
+
+def _readable_baseline(path: Path) -> Baseline | None:
+    """Return the baseline that is there; one that cannot be read is replaced, as the user asked."""
+    try:
+        return read_baseline(path)
+    except BaselineError:
+        return None

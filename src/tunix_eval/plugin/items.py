@@ -1,0 +1,50 @@
+"""Which pytest items are ours, and what their markers and fixtures are called. Light: an idle session loads it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunix_eval.errors import suggestion
+
+MARKERS = {
+    "tunix_dataset": "tunix_dataset(name_or_path): the dataset that tunix_dataset, tunix_turns and others show",
+    "tunix_renderer": "tunix_renderer(name): the renderer, in place of the run file's",
+    "tunix_train": "tunix_train(path_or_name, **overrides): the run file, relative to the test file; overrides nest",
+    "tunix_evalset": "tunix_evalset(name_or_path): the evalset that tunix_case, tunix_scorecard or tunix_gate is about",
+    "tunix_gate": "tunix_gate(rule, metric, **args): a gate that tunix_gate.check() decides; rules: no_worse, "
+    "better, at_least",
+    "tunix_device": "tunix_device(kind, min_count=1): skip unless the session runs on this kind of device",
+}
+DATA_FIXTURES = frozenset(
+    {"tunix_dataset", "tunix_renderer", "tunix_tokenizer", "tunix_turns", "tunix_sequences", "tunix_batches"}
+)
+RUN_FIXTURES = frozenset({"tunix_run", "tunix_completions", "tunix_scorecard", "tunix_gate"})
+EVALSET_FIXTURES = frozenset({"tunix_case", "tunix_completions", "tunix_scorecard", "tunix_gate"})
+FIXTURES = (
+    DATA_FIXTURES | RUN_FIXTURES | EVALSET_FIXTURES | {"tunix_device", "tunix_session", "tunix_snapshot", "tunix_train"}
+)
+
+
+def fixtures_of(item: pytest.Item) -> frozenset[str]:
+    """Return the names of the fixtures of ours, or near ours, that an item takes."""
+    return frozenset(name for name in getattr(item, "fixturenames", ()) if name.startswith("tunix_"))
+
+
+def is_ours(item: pytest.Item) -> bool:
+    """Tell whether an item uses the plugin: by a fixture, or by a marker on the function itself."""
+    return bool(
+        fixtures_of(item)
+        or any(mark.name.startswith("tunix_") for mark in item.own_markers)
+        or getattr(item, "tunix_stage", None)
+    )
+
+
+def misspelt(item: pytest.Item) -> str | None:
+    """Return one line for a marker or fixture that looks like ours and is none."""
+    for mark in item.iter_markers():
+        if mark.name.startswith("tunix") and mark.name not in MARKERS:
+            return f"no marker '{mark.name}'; known: {', '.join(sorted(MARKERS))}.{suggestion(mark.name, MARKERS)}"
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    for name in sorted(fixtures_of(item) - FIXTURES - set(definitions)):
+        return f"no fixture '{name}'; known: {', '.join(sorted(FIXTURES))}.{suggestion(name, FIXTURES)}"
+    return None

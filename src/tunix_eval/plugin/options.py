@@ -1,0 +1,116 @@
+"""The command line: options and their checks. Standard library and pytest only."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunix_eval.errors import suggestion
+
+RUN_FILES_INI = "tunix_run_files"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for."""
+
+    train: bool
+    retrain: bool
+    plan: bool
+    device: str | None
+    host_devices: int | None
+    seed: int | None
+    max_steps: int | None
+    artifacts: str | None
+    update_baselines: bool
+    baseline_runs: int | None
+    require: bool
+    off: bool
+
+    @classmethod
+    def of(cls, namespace: argparse.Namespace) -> Options:
+        """Read the options from pytest's parsed arguments."""
+        values = {name: getattr(namespace, f"tunix_{name}") for name in cls.__dataclass_fields__}
+        values["train"] = values["train"] or values["retrain"]
+        return cls(**values)
+
+    @property
+    def used(self) -> bool:
+        """Tell whether any option was given."""
+        return any(getattr(self, name) not in (None, False) for name in self.__dataclass_fields__)
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return an argument type: a whole number from the minimum on."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{value} is below {minimum}")
+        return value
+
+    number.__name__ = "whole number"
+    return number
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options and ini values."""
+    group = parser.getgroup("tunix-eval", "tunix-eval: training, evaluation and regression gates")
+
+    def option(name: str, **arguments: Any) -> None:
+        group.addoption(f"--tunix-{name}", dest=f"tunix_{name.replace('-', '_')}", **arguments)
+
+    def flag(name: str, text: str) -> None:
+        option(name, action="store_true", default=False, help=text)
+
+    flag("train", "train the runs that are missing, then evaluate and gate: pytest --tunix-train examples/quickstart")
+    flag("retrain", "train every run of this session again, once, and replace what is recorded")
+    flag("plan", "say what would be trained, evaluated and gated, and every mistake that can be known, then stop")
+    option(
+        "device",
+        metavar="KIND",
+        help="auto, cpu, gpu[:index] or tpu[:index]; auto is cpu unless an accelerator is there (default: auto)",
+    )
+    option("host-devices", metavar="N", type=at_least(1), help="show JAX this many CPU devices")
+    option("seed", metavar="N", type=at_least(0), help="train with this seed in place of the run file's")
+    option(
+        "max-steps",
+        metavar="N",
+        type=at_least(1),
+        help="stop training after N steps; such a run is never taken for the full one and its gates are skipped",
+    )
+    option("artifacts", metavar="DIR", help="where runs and records go (default: artifacts/ in the root directory)")
+    flag("update-baselines", "write baselines from this session's runs in place of comparing with them")
+    option(
+        "baseline-runs",
+        metavar="K",
+        type=at_least(1),
+        help="training seeds in a baseline that is written (default: as many as it holds, else 1; 5 shows seed noise)",
+    )
+    flag("require", "for CI: a gate that would be skipped fails")
+    flag("off", "skip every test that uses tunix-eval; names stay registered")
+    parser.addini(RUN_FILES_INI, "run files to collect, as glob patterns (default: none)", type="args", default=[])
+
+
+def misspelt(arguments: Sequence[str], known: Sequence[str]) -> str | None:
+    """Return a message for the first argument that looks like an option of ours and is none."""
+    for argument in arguments:
+        if argument == "--":
+            return None
+        name = argument.partition("=")[0]
+        if name.startswith("--tunix") and name not in known:
+            return f"no option {name}.{suggestion(name, known)}"
+    return None
+
+
+def has_settings(root: Path) -> bool:
+    """Tell cheaply whether there may be a table of ours, so that an idle session parses nothing."""
+    try:
+        return b"tool.tunix_eval" in (root / "pyproject.toml").read_bytes()
+    except OSError:
+        return False

@@ -1,0 +1,349 @@
+"""The plan: what every item needs, what is recorded already, and every mistake that can be known before training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunix_eval.errors import ArtifactError, SpecError, TrainingError, TunixEvalError
+from tunix_eval.plugin.gating import baseline_path, check_metric, comparable_baseline, gate_evalset
+from tunix_eval.plugin.items import DATA_FIXTURES, EVALSET_FIXTURES, FIXTURES, RUN_FIXTURES, fixtures_of, misspelt
+from tunix_eval.plugin.prepare import make_format
+from tunix_eval.plugin.session import Session, missing_run, run_file_path
+from tunix_eval.plugin.training import Identity
+from tunix_eval.records import Evalset
+from tunix_eval.specs import GateSpec, RunSpec, validated
+
+_CHECKPOINTS_AT_ONCE = 3
+_COPIES_IN_TRAINING = 4
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one item asks for through markers or its run file."""
+
+    folder: Path
+    """The folder of the test or run file, which relative paths start from."""
+    spec: RunSpec | None = None
+    run: bool = False
+    """Whether a trained run is needed."""
+    dataset: str | None = None
+    renderer: str | None = None
+    evalset: str | None = None
+    gates: tuple[GateSpec, ...] = ()
+    error: str | None = None
+    """One line; the item fails at setup with it."""
+    skip: str | None = None
+    """One line; the item is skipped at setup with it."""
+
+    def the_spec(self) -> RunSpec:
+        """Return the run file's spec.
+
+        Raises:
+            SpecError: there is none.
+        """
+        if self.spec is None:
+            raise SpecError('no run file: mark the test with @pytest.mark.tunix_train("name.toml")')
+        return self.spec
+
+    def the_evalset(self, session: Session) -> Evalset:
+        """Return the evalset of the marker, or the run file's only one."""
+        if self.evalset is None and self.spec is not None and len(self.spec.evalsets) == 1:
+            return session.evalset(self.spec.evalsets[0])
+        if self.evalset is None:
+            raise SpecError('no evalset: mark the test with @pytest.mark.tunix_evalset("name")')
+        return session.evalset(self.evalset)
+
+
+@dataclass
+class Plan:
+    """What a session will do."""
+
+    needs: dict[str, Need] = field(default_factory=dict)
+    training: dict[str, tuple[RunSpec, int]] = field(default_factory=dict)
+    """Run id -> spec and steps, of runs that will be trained."""
+    reused: dict[str, RunSpec] = field(default_factory=dict)
+    evalsets: set[str] = field(default_factory=set)
+    gates: list[str] = field(default_factory=list)
+    bodies: bool = False
+    """Whether a test body may ask for more."""
+
+    def line(self) -> str:
+        """Say in one line what will happen."""
+        steps = sum(count for _, count in self.training.values())
+        parts = [
+            f"{_count(len(self.training), 'run')} to train{f', {steps} steps' if steps else ''}",
+            f"{len(self.reused)} reused",
+            _count(len(self.evalsets), "evalset"),
+            _count(len(self.gates), "gate"),
+        ]
+        errors = Counter(bool(need.error) for need in self.needs.values())[True]
+        if errors:
+            parts.append(_count(errors, "test") + " that cannot run")
+        if self.bodies:
+            parts.append("plus what test bodies ask for")
+        return "tunix-eval: " + "; ".join(parts)
+
+    def lines(self) -> list[str]:
+        """Say line by line what will happen, for --tunix-plan."""
+        lines = [self.line()]
+        lines += [f"  train  {spec.name}  {run_id}  {steps} steps" for run_id, (spec, steps) in self.training.items()]
+        lines += [f"  reuse  {spec.name}  {run_id}" for run_id, spec in self.reused.items()]
+        lines += [f"  eval   {name}" for name in sorted(self.evalsets)]
+        lines += [f"  gate   {gate}" for gate in self.gates]
+        lines += [f"  skip   {node}: {need.skip}" for node, need in self.needs.items() if need.skip]
+        lines += [f"  error  {node}: {need.error}" for node, need in self.needs.items() if need.error]
+        return lines
+
+
+def make_plan(session: Session, items: Sequence[pytest.Item]) -> Plan:
+    """Resolve what the items' markers and run files ask for against the registry and the records."""
+    plan = Plan()
+    checked: dict[Any, Need] = {}
+    for item in items:
+        need = need_of(session, item)
+        # Specs are cached by the session, so that equal ones are one object.
+        key = (
+            need.folder,
+            id(need.spec),
+            need.run,
+            need.dataset,
+            need.renderer,
+            need.evalset,
+            repr(need.gates),
+            need.error,
+        )
+        if key not in checked:
+            checked[key] = _checked(session, need)
+            _add(session, plan, checked[key])
+        plan.needs[item.nodeid] = _with_device(session, item, checked[key])
+        plan.bodies = plan.bodies or "tunix_train" in fixtures_of(item)
+    return plan
+
+
+def broken_plan(items: Sequence[pytest.Item], error: TunixEvalError) -> Plan:
+    """Return a plan under which every item fails with the same line: nothing of ours can work."""
+    return Plan({item.nodeid: Need(item.path.parent, error=str(error)) for item in items})
+
+
+def need_of(session: Session, item: pytest.Item) -> Need:
+    """Read an item's markers, or what its run file says; a mistake in them is the need's error."""
+    own = getattr(item, "tunix_need", None)
+    if isinstance(own, Need):
+        return own
+    folder = item.path.parent
+    wrong = misspelt(item)
+    if wrong:
+        return Need(folder, error=wrong)
+    try:
+        return _marked(session, item, folder)
+    except TunixEvalError as error:
+        return Need(folder, error=str(error))
+
+
+def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
+    fixtures = fixtures_of(item)
+    uses = fixtures & (FIXTURES - {"tunix_device", "tunix_snapshot"})
+    spec = named_run_file(session, item, folder) if uses else None
+    if fixtures & RUN_FIXTURES and spec is None:
+        raise SpecError(
+            f"{item.name} takes {', '.join(sorted(fixtures & RUN_FIXTURES))} and names no run file: "
+            'mark it with @pytest.mark.tunix_train("name.toml")'
+        )
+    evalset = item.get_closest_marker("tunix_evalset")
+    if evalset in item.own_markers and not fixtures & EVALSET_FIXTURES:
+        raise SpecError(
+            f"{item.name} is marked tunix_evalset and takes none of {', '.join(sorted(EVALSET_FIXTURES))}; "
+            "take one of them as an argument"
+        )
+    need = Need(
+        folder,
+        spec=spec,
+        run=spec is not None and bool(fixtures & RUN_FIXTURES or "tunix_case" in fixtures),
+        dataset=reference_of(item.get_closest_marker("tunix_dataset"), folder),
+        renderer=reference_of(item.get_closest_marker("tunix_renderer"), folder),
+        evalset=reference_of(evalset, folder),
+        gates=tuple(gate_of(mark, folder) for mark in item.iter_markers("tunix_gate") if "tunix_gate" in fixtures),
+    )
+    if fixtures & DATA_FIXTURES and spec is None and need.dataset is None and fixtures != {"tunix_renderer"}:
+        raise SpecError(
+            f"{item.name} takes {', '.join(sorted(fixtures & DATA_FIXTURES))} and names no data: mark it with "
+            '@pytest.mark.tunix_train("name.toml") or @pytest.mark.tunix_dataset("name")'
+        )
+    return need
+
+
+def gate_of(mark: pytest.Mark, folder: Path) -> GateSpec:
+    """Read a tunix_gate marker: rule and metric, then the rule's arguments by name."""
+    names = ("rule", "metric")
+    if len(mark.args) > len(names):
+        raise SpecError(f"tunix_gate takes rule and metric, then arguments by name; found {mark.args!r}")
+    table = dict(zip(names, mark.args, strict=False)) | dict(mark.kwargs)
+    if isinstance(table.get("evalset"), str):
+        table["evalset"] = resolve_reference(table["evalset"], folder)
+    return validated(GateSpec, table, where="marker tunix_gate")
+
+
+def _argument(mark: pytest.Mark, name: str) -> str:
+    value = mark.args[0] if len(mark.args) == 1 else mark.kwargs.get(name)
+    if not isinstance(value, str) or len(mark.args) > 1:
+        raise SpecError(f"marker {mark.name} takes one {name}, found {mark.args!r}")
+    return value
+
+
+def named_run_file(session: Session, item: pytest.Item, folder: Path) -> RunSpec | None:
+    """Return the spec that the nearest tunix_train marker names, with its overrides."""
+    mark = item.get_closest_marker("tunix_train")
+    if mark is None:
+        return None
+    return session.spec(run_file_path(_argument(mark, "path_or_name"), folder), mark.kwargs)
+
+
+def reference_of(mark: pytest.Mark | None, folder: Path) -> str | None:
+    """Return what a marker names: a registered name, or a path made absolute."""
+    return resolve_reference(_argument(mark, "name_or_path"), folder) if mark is not None else None
+
+
+def _checked(session: Session, need: Need) -> Need:
+    """Find every mistake that can be known now; a need with an error trains nothing."""
+    if need.error:
+        return need
+    try:
+        _check_data(session, need)
+        if need.run:
+            return _check_run(session, need, need.the_spec())
+        return need
+    except TunixEvalError as error:
+        return replace(need, error=str(error))
+
+
+def _check_data(session: Session, need: Need) -> None:
+    if need.spec is not None:
+        session.registry.scorers(need.spec.scorers)
+        session.prepared(need.spec)
+        for reference in need.spec.evalsets:
+            session.evalset(reference)
+    if need.dataset is not None:
+        session.dataset(need.dataset)
+    if need.renderer is not None:
+        make_format(session.registry, renderer=need.renderer, tokenizer="bytes", style=None)
+    if need.evalset is not None:
+        evalset = session.evalset(need.evalset)
+        if need.spec is not None:
+            session.prepared(need.spec).check_contamination(evalset)
+
+
+def _check_run(session: Session, need: Need, spec: RunSpec) -> Need:
+    identity = session.identity(spec)
+    truncated = identity.stop_after is not None
+    for gate in need.gates:
+        check_metric(spec, gate)
+        evalset = gate_evalset(session, spec, gate, need.evalset)
+        session.prepared(spec).check_contamination(evalset)
+        if gate.than:
+            session.spec(run_file_path(gate.than, need.folder), {})
+        if gate.rule == "no_worse" and not truncated and not session.options.update_baselines:
+            comparable_baseline(session, spec, evalset, gate.metric)
+    if session.recorded(spec) is not None:
+        return need
+    if not session.options.train:
+        return _skipped(session, need, missing_run(spec, identity))
+    _check_room(session, spec, identity)
+    return need
+
+
+def _skipped(session: Session, need: Need, reason: str) -> Need:
+    if session.options.require and need.gates:
+        return replace(need, error=f"{reason} (--tunix-require: a gate may not be skipped)")
+    return replace(need, skip=reason)
+
+
+def _with_device(session: Session, item: pytest.Item, need: Need) -> Need:
+    mark = item.get_closest_marker("tunix_device")
+    if mark is None or need.error:
+        return need
+    kind = mark.args[0] if mark.args else mark.kwargs.get("kind")
+    count = mark.args[1] if len(mark.args) > 1 else mark.kwargs.get("min_count", 1)
+    if kind not in {"cpu", "gpu", "tpu"} or not isinstance(count, int):
+        return replace(
+            need, error=f"marker tunix_device takes cpu, gpu or tpu and a min_count, found {kind!r}, {count!r}"
+        )
+    if session.device.platform == kind and session.device.count >= count:
+        return need
+    here = f"{session.device.count} of {session.device.platform}"
+    return _skipped(session, need, f"needs {count} of {kind}; the session has {here}")
+
+
+def _check_room(session: Session, spec: RunSpec, identity: Identity) -> None:
+    """Refuse a training that cannot fit: no place to write, too little disk, too little memory for the weights."""
+    folder = session.store.root
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ArtifactError(
+            f"{session.store.root}: cannot be written: {folder} is "
+            f"{'read-only' if folder.is_dir() else 'no directory'}; name another with --tunix-artifacts DIR"
+        )
+    weights = 4 * _parameters(spec, session.prepared(spec).format.tokenizer.vocab_size)
+    needed, free = weights * 3 * _CHECKPOINTS_AT_ONCE, shutil.disk_usage(folder).free
+    if needed > free:
+        raise ArtifactError(
+            f"{folder}: run '{spec.name}' ({identity.run_id}) needs about {_size(needed)} for checkpoints, "
+            f"{_size(free)} are free; free space or name another directory with --tunix-artifacts DIR"
+        )
+    needed = weights * _COPIES_IN_TRAINING
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if session.device.platform == "cpu" and needed > memory:
+        raise TrainingError(
+            f"run '{spec.name}' ({identity.run_id}) needs at least {_size(needed)} of memory for weights, gradients "
+            f"and optimizer state, the machine has {_size(memory)}; make width or layers smaller"
+        )
+
+
+def _parameters(spec: RunSpec, vocab_size: int) -> int:
+    """Return the parameter count of the decoder's matrices."""
+    sizes = spec.model.sizes()
+    width, mlp = sizes["width"], sizes["mlp_width"]
+    return sizes["layers"] * (4 * width * width + 3 * width * mlp) + vocab_size * width
+
+
+def _add(session: Session, plan: Plan, need: Need) -> None:
+    """Count what a need that can be met will cause."""
+    if need.error or need.skip or need.spec is None or not need.run:
+        return
+    specs = [need.spec, *(session.spec(run_file_path(gate.than, need.folder), {}) for gate in need.gates if gate.than)]
+    for spec in specs:
+        identity = session.identity(spec)
+        if session.recorded(spec) is not None:
+            plan.reused[identity.run_id] = spec
+        else:
+            plan.training[identity.run_id] = (spec, identity.stop_after or session.prepared(spec).total_steps)
+    plan.evalsets |= {session.evalset(reference).name for reference in [need.evalset or ""] if reference}
+    for gate in need.gates:
+        evalset = gate_evalset(session, need.spec, gate, need.evalset)
+        plan.evalsets.add(evalset.name)
+        text = f"{gate.rule}({gate.metric}) of {need.spec.name} on {evalset.name}"
+        if gate.rule == "no_worse":
+            path = baseline_path(session, need.spec, evalset)
+            text += f", baseline {path.relative_to(session.root) if path.is_relative_to(session.root) else path}"
+        if text not in plan.gates:
+            plan.gates.append(text)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

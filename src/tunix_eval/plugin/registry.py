@@ -1,0 +1,180 @@
+"""Everything that has a name: what is built in and what conftest files, plugins and entry points offer."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tunix_eval.data import (
+    BUILTIN_DATASETS,
+    BUILTIN_EVALSETS,
+    BUILTIN_RENDERERS,
+    BUILTIN_TOKENIZERS,
+    read_dataset,
+    read_evalset,
+)
+from tunix_eval.digest import sha256_source
+from tunix_eval.errors import SpecError, UnknownNameError, unknown_name
+from tunix_eval.scoring import BUILTIN_SCORERS
+from tunix_eval.specs import is_path
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tunix_eval.records import Dataset, Evalset, Renderer, Scorer, TokenizerFactory, Trainer
+
+Kind = Literal["dataset", "evalset", "renderer", "tokenizer", "trainer", "scorer"]
+
+BUILTINS: dict[Kind, Mapping[str, Any]] = {
+    "dataset": BUILTIN_DATASETS,
+    "evalset": BUILTIN_EVALSETS,
+    "renderer": BUILTIN_RENDERERS,
+    "tokenizer": BUILTIN_TOKENIZERS,
+    "trainer": {"flax": "tunix_eval.model:FlaxTrainer"},
+    "scorer": BUILTIN_SCORERS,
+}
+ENTRY_POINT_GROUP = "tunix_eval"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One named object and who offers it."""
+
+    value: Any
+    source: str
+
+
+class Registry:
+    """Names of every kind, resolved at first use."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._broken: list[str] = []
+        self._offers: dict[Kind, dict[str, list[Offer]]] = {}
+        self._load_entry_points()
+
+    def names(self, kind: Kind) -> list[str]:
+        """Return every name of a kind, sorted."""
+        return sorted(self._of(kind))
+
+    def dataset(self, reference: str) -> Dataset:
+        """Return a dataset by registered name or absolute path."""
+        offer = Path(reference) if is_path(reference) else self._get("dataset", reference)
+        dataset: Dataset = read_dataset(offer) if isinstance(offer, Path) else offer()
+        return dataset
+
+    def evalset(self, reference: str) -> Evalset:
+        """Return an evalset by registered name or absolute path."""
+        offer = Path(reference) if is_path(reference) else self._get("evalset", reference)
+        evalset: Evalset = read_evalset(offer) if isinstance(offer, Path) else offer()
+        return evalset
+
+    def renderer(self, name: str) -> Renderer:
+        """Return a renderer by name."""
+        renderer: Renderer = self._get("renderer", name)
+        return renderer
+
+    def tokenizer(self, name: str) -> TokenizerFactory:
+        """Return a tokenizer factory by name."""
+        factory: TokenizerFactory = self._get("tokenizer", name)
+        return factory
+
+    def scorers(self, names: tuple[str, ...]) -> dict[str, Scorer]:
+        """Return scorers by name, in the order of the names."""
+        return {name: self._get("scorer", name) for name in names}
+
+    def trainer_source(self, name: str) -> str:
+        """Return the digest of a trainer's source, without importing it."""
+        module = self._trainer_reference(name)[0]
+        try:
+            spec = importlib.util.find_spec(module)
+        except ImportError:
+            spec = None
+        if spec is None or spec.origin is None:
+            raise SpecError(f"trainer '{name}' is registered as '{module}', which is not installed")
+        is_package = bool(spec.submodule_search_locations)
+        return sha256_source(Path(spec.origin).parent if is_package else Path(spec.origin))
+
+    def trainer(self, name: str) -> Trainer:
+        """Import a trainer and return an instance of it."""
+        module, attribute = self._trainer_reference(name)
+        try:
+            trainer: Trainer = getattr(importlib.import_module(module), attribute)()
+        except (ImportError, AttributeError) as error:
+            raise SpecError(f"trainer '{name}' ({module}:{attribute}) cannot be imported: {error}") from error
+        return trainer
+
+    def _trainer_reference(self, name: str) -> tuple[str, str]:
+        reference = self._get("trainer", name)
+        module, colon, attribute = str(reference).partition(":")
+        if not colon or not attribute:
+            raise SpecError(f"trainer '{name}' is registered as {reference!r}, expected 'module:attribute'")
+        return module, attribute
+
+    def _get(self, kind: Kind, name: str) -> Any:
+        offers = self._of(kind)
+        if name not in offers:
+            error = unknown_name(kind, name, offers)
+            raise UnknownNameError("; ".join([str(error), *self._broken]))
+        first, *others = offers[name]
+        if others:
+            raise SpecError(
+                f"two {kind}s are named '{name}': one from {first.source}, one from {others[0].source}; rename one"
+            )
+        return first.value
+
+    def _of(self, kind: Kind) -> dict[str, list[Offer]]:
+        if kind not in self._offers:
+            offers = {name: [Offer(value, "tunix-eval")] for name, value in BUILTINS[kind].items()}
+            for source, mapping in self._offered(kind):
+                for name, value in mapping.items():
+                    offers.setdefault(name, []).append(Offer(value, source))
+            self._offers[kind] = offers
+        return self._offers[kind]
+
+    def _offered(self, kind: Kind) -> list[tuple[str, Mapping[str, Any]]]:
+        """Call every implementation of the kind's hook by itself, so that a broken one breaks only what it offers."""
+        found = []
+        for implementation in getattr(self._config.hook, f"pytest_tunix_{kind}s").get_hookimpls():
+            source = _plugin_source(implementation.plugin, implementation.plugin_name)
+            mapping = self._call(source, implementation.function)
+            if mapping is not None:
+                found.append((source, mapping))
+        return found
+
+    def _call(self, source: str, function: Callable[[], Any]) -> Mapping[str, Any] | None:
+        try:
+            offered = function()
+        except Exception as error:
+            self._broken.append(f"{source} failed: {type(error).__name__}: {error}")
+            return None
+        if not isinstance(offered, Mapping):
+            self._broken.append(f"{source} gave {type(offered).__name__}, expected a mapping of name to object")
+            return None
+        return offered
+
+    def _load_entry_points(self) -> None:
+        """Register the modules of other distributions, as if they were plugins."""
+        manager = self._config.pluginmanager
+        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+            distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+            try:
+                module = entry.load()
+                if not manager.is_registered(module):
+                    manager.register(module, name=f"{entry.name} ({distribution})")
+            except Exception as error:
+                self._broken.append(f"plugin {entry.name} ({distribution}) failed: {type(error).__name__}: {error}")
+
+
+def _plugin_source(plugin: object, name: str) -> str:
+    """Name a plugin as its owner would: a conftest by its path below the working directory, others by name."""
+    file = getattr(plugin, "__file__", None)
+    if file and Path(file).name == "conftest.py":
+        path = Path(file)
+        return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return name

@@ -1,0 +1,160 @@
+"""What people see: the plan's line, progress, and the table at the end. Light until there is something to show."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tunix_eval.plugin.state import ROWS_KEY, SESSION_ID_KEY
+
+if TYPE_CHECKING:
+    from tunix_eval.plugin.plan import Plan
+    from tunix_eval.records import SessionReport
+
+_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
+_OUTCOME = re.compile(r"\b(passed|failed|skipped)\b")
+
+
+def register(config: pytest.Config) -> None:
+    """Name the session, and print at its end unless this process is a worker."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        config.stash[SESSION_ID_KEY] = worker["tunix_session"]
+        return
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    config.stash[SESSION_ID_KEY] = f"{now}-{secrets.token_hex(4)}"
+    config.stash[ROWS_KEY] = []
+    config.pluginmanager.register(Reporter(config), "tunix_eval_reporter")
+
+
+class Reporter:
+    """Collects rows from test reports, in the one process that prints."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker the session's name."""
+        node.workerinput["tunix_session"] = self.config.stash[SESSION_ID_KEY]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Print the plan that a worker made; all workers make the same."""
+        handover = _plan_handover(self.config)
+        with contextlib.suppress(FileNotFoundError):
+            line = handover.read_text(encoding="utf-8")
+            handover.unlink()
+            say(self.config)(line)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect what a test did."""
+        self.config.stash[ROWS_KEY].extend(getattr(report, "tunix_rows", ()))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print one table, and write the session's verdicts; nothing here can break the session."""
+        rows = self.config.stash[ROWS_KEY]
+        if not rows:
+            return
+        try:
+            report = session_report(rows)
+            lines = _table(self.config, report)
+        except Exception as error:  # noqa: BLE001
+            terminalreporter.write_line(f"tunix-eval: no report: {type(error).__name__}: {error}", red=True)
+            return
+        terminalreporter.section("tunix-eval")
+        for line in lines:
+            terminalreporter.write_line(_coloured(terminalreporter, line))
+
+
+def _table(config: pytest.Config, report: SessionReport) -> list[str]:
+    from tunix_eval.plugin.session import Session
+    from tunix_eval.report import session_table, verdicts_json
+    from tunix_eval.store import write_atomic
+
+    lines = session_table(report, width=max(60, min(config.get_terminal_writer().fullwidth, 120)))
+    path = Session.open(config).directory / "verdicts.json"
+    write_atomic(path, verdicts_json(report))
+    return lines
+
+
+def session_report(rows: list[dict[str, Any]]) -> SessionReport:
+    """Put rows together: each run, metric and note once, the last word counting, and every verdict."""
+    import msgspec
+
+    from tunix_eval.plugin.session import Note
+    from tunix_eval.records import EvalRow, RunRow, SessionReport, Verdict
+
+    kinds = {kind.__name__: kind for kind in (RunRow, EvalRow, Verdict, Note)}
+    runs: dict[tuple[str, str], RunRow] = {}
+    evals: dict[tuple[str, str, str, str], EvalRow] = {}
+    verdicts: dict[Verdict, None] = {}
+    notes: dict[str, None] = {}
+    for row in rows:
+        made = msgspec.convert({name: value for name, value in row.items() if name != "row"}, kinds[row["row"]])
+        if isinstance(made, RunRow):
+            # A run that one worker trained is reused by the others; the session trained it.
+            known = runs.get((made.name, made.run_id))
+            if known is None or known.action == "reused":
+                runs[made.name, made.run_id] = made
+        elif isinstance(made, EvalRow):
+            evals[made.run_name, made.run_id, made.evalset, made.metric] = made
+        elif isinstance(made, Verdict):
+            verdicts[made] = None
+        elif isinstance(made, Note):
+            notes[made.text] = None
+    return SessionReport(
+        runs=tuple(runs.values()), evals=tuple(evals.values()), verdicts=tuple(verdicts), notes=tuple(notes)
+    )
+
+
+def publish_plan(config: pytest.Config, plan: Plan) -> None:
+    """In the first worker, leave the plan's line where the printing process finds it."""
+    if getattr(config, "workerinput", {}).get("workerid") == "gw0":
+        _plan_handover(config).write_text(plan.line(), encoding="utf-8")
+
+
+def _plan_handover(config: pytest.Config) -> Path:
+    return Path(tempfile.gettempdir()) / f"tunix-eval-plan-{config.stash[SESSION_ID_KEY]}"
+
+
+def print_plan(config: pytest.Config, plan: Plan | None) -> int:
+    """Print the plan and return how many tests cannot run."""
+    tell = say(config)
+    if plan is None:
+        tell("tunix-eval: no test uses it; nothing to do")
+        return 0
+    for line in plan.lines():
+        tell(line)
+    return sum(bool(need.error) for need in plan.needs.values())
+
+
+def say(config: pytest.Config) -> Callable[[str], None]:
+    """Return a function that prints a line although pytest captures; silent under -q and in workers."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if terminal is None or config.get_verbosity() < 0 or hasattr(config, "workerinput"):
+        return lambda line: None
+
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            terminal.ensure_newline()
+            terminal.write_line(line)
+
+    return tell
+
+
+def _coloured(terminal: pytest.TerminalReporter, line: str) -> str:
+    def paint(match: re.Match[str]) -> str:
+        return terminal._tw.markup(match[0], **{_COLOURS[match[0]]: True})
+
+    return _OUTCOME.sub(paint, line)

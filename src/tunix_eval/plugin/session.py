@@ -1,0 +1,360 @@
+"""One session's state: what was asked, what is known, and every stage composed on first use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tunix_eval.digest import canonical_json
+from tunix_eval.errors import ArtifactError, RunMissingError, SpecError
+from tunix_eval.plugin import device as devices
+from tunix_eval.plugin.device import Device
+from tunix_eval.plugin.evaluation import Evaluation, Question, Weights, evaluate, record
+from tunix_eval.plugin.options import Options
+from tunix_eval.plugin.prepare import Prepared, make_format
+from tunix_eval.plugin.progress import every_ten_seconds
+from tunix_eval.plugin.registry import Registry
+from tunix_eval.plugin.reporting import say
+from tunix_eval.plugin.settings import Settings, read_settings
+from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
+from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
+from tunix_eval.records import Dataset, EvalRow, Evalset, Model, Progress, RunRow, Verdict
+from tunix_eval.report import delta_report
+from tunix_eval.specs import RunSpec, is_path, read_run_file
+from tunix_eval.store import RunManifest, Store, write_atomic
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A line for the end of the session."""
+
+    text: str
+
+
+Row = RunRow | EvalRow | Verdict | Note
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run."""
+
+    spec: RunSpec
+    manifest: RunManifest
+    directory: Path
+    prepared: Prepared
+    identity: Identity
+
+    @property
+    def run_id(self) -> str:
+        """The 16 hex digits that name what the run was made from."""
+        return self.manifest.run_id
+
+    @property
+    def truncated(self) -> bool:
+        """Tell whether --tunix-max-steps stopped it early."""
+        return self.manifest.status == "truncated"
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One mapping a logged step: step, epoch, loss, learning_rate, grad_norm, tokens and more."""
+        path = self.directory / "metrics.jsonl"
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path}: damaged: {error}; train the run again with --tunix-retrain") from None
+
+    @property
+    def loss(self) -> Losses:
+        """Training losses in nats per supervised token, one a logged step."""
+        return Losses(tuple(float(line["loss"]) for line in self.metrics))
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses in step order."""
+
+    values: tuple[float, ...]
+
+    def first(self, count: int) -> float:
+        """Return the mean of the first losses."""
+        return sum(self.values[:count]) / len(self.values[:count])
+
+    def last(self, count: int) -> float:
+        """Return the mean of the last losses."""
+        return sum(self.values[-count:]) / len(self.values[-count:])
+
+
+@dataclass
+class Session:
+    """What a process knows. Everything is looked up once; nothing is trained that is already recorded."""
+
+    config: pytest.Config
+    options: Options
+    settings: Settings
+    registry: Registry
+    root: Path
+    store: Store
+    notify: Callable[[str], None]
+    rows: list[Row] = field(default_factory=list)
+    """What happened since the last test report; the reporter takes it along."""
+    _specs: dict[tuple[str, str], RunSpec] = field(default_factory=dict)
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
+    _evalsets: dict[str, Evalset] = field(default_factory=dict)
+    _prepared: dict[str, Prepared] = field(default_factory=dict)
+    _runs: dict[str, Run] = field(default_factory=dict)
+    _models: dict[tuple[str, Weights], Model] = field(default_factory=dict)
+    _evaluations: dict[tuple[str, str, str, str, Weights], Evaluation] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, config: pytest.Config) -> Session:
+        """Return the process's session, made at first use."""
+        if SESSION_KEY not in config.stash:
+            options = Options.of(config.option)
+            settings = read_settings(config.rootpath)
+            artifacts = Path(options.artifacts) if options.artifacts else config.rootpath / settings.artifacts
+            config.stash[SESSION_KEY] = cls(
+                config=config,
+                options=options,
+                settings=settings,
+                registry=Registry(config),
+                root=config.rootpath,
+                store=Store(artifacts.resolve()),
+                notify=say(config),
+            )
+        return config.stash[SESSION_KEY]
+
+    @property
+    def device(self) -> Device:
+        """What the session runs on, chosen at first use unless the command line has chosen already."""
+        if DEVICE_KEY not in self.config.stash:
+            request = self.options.device or self.settings.device
+            self.config.stash[DEVICE_KEY] = devices.choose(request, self.options.host_devices)
+        return self.config.stash[DEVICE_KEY]
+
+    # ------------------------------------------------------------------------------------------------- what is asked
+
+    def spec(self, path: Path, overrides: Mapping[str, Any]) -> RunSpec:
+        """Return a run file's spec with overrides, and --tunix-seed on top."""
+        key = (str(path), canonical_json(overrides))
+        if key not in self._specs:
+            spec = read_run_file(path, overrides)
+            if self.options.seed is not None:
+                spec = spec.model_copy(update={"seed": self.options.seed})
+            same = [
+                known for (other, _), known in self._specs.items() if other != str(path) and known.name == spec.name
+            ]
+            if same:
+                others = [other for other, _ in self._specs if other != str(path)]
+                raise SpecError(
+                    f"{path}: the name '{spec.name}' is taken by {others[0]}; a name belongs to one run file"
+                )
+            self._specs[key] = spec
+        return self._specs[key]
+
+    def dataset(self, reference: str) -> Dataset:
+        """Return a dataset by registered name or absolute path."""
+        if reference not in self._datasets:
+            self._datasets[reference] = self.registry.dataset(reference)
+        return self._datasets[reference]
+
+    def evalset(self, reference: str) -> Evalset:
+        """Return an evalset by registered name or absolute path."""
+        if reference not in self._evalsets:
+            self._evalsets[reference] = self.registry.evalset(reference)
+        return self._evalsets[reference]
+
+    def prepared(self, spec: RunSpec) -> Prepared:
+        """Return a spec with its data."""
+        key = canonical_json(spec.model_dump(mode="json", exclude={"evalsets", "gates", "generation", "scorers"}))
+        if key not in self._prepared:
+            form = make_format(self.registry, renderer=spec.renderer, tokenizer=spec.tokenizer, style=spec.style)
+            self._prepared[key] = Prepared(spec, self.dataset(spec.dataset), form)
+        return self._prepared[key]
+
+    # ------------------------------------------------------------------------------------------------------- runs
+
+    def identity(self, spec: RunSpec) -> Identity:
+        """Return the identity of the run that a spec asks for."""
+        return identify(
+            self.prepared(spec), registry=self.registry, device=self.device, max_steps=self.options.max_steps
+        )
+
+    def recorded(self, spec: RunSpec) -> RunManifest | None:
+        """Return the manifest of the run that a spec asks for, if this session may use it."""
+        identity = self.identity(spec)
+        if self.options.retrain and not self._retrained(identity.run_id).exists():
+            return None
+        return self.store.find_run(identity.run_id)
+
+    def run(self, spec: RunSpec) -> Run:
+        """Return the run that a spec asks for; train it, once whatever the number of processes, if it is missing.
+
+        Raises:
+            RunMissingError: it is not recorded and --tunix-train was not given.
+        """
+        identity = self.identity(spec)
+        key = canonical_json([identity.run_id, spec.name])
+        if key not in self._runs:
+            manifest, action = self.recorded(spec), "reused"
+            if manifest is None:
+                if not self.options.train:
+                    raise RunMissingError(missing_run(spec, identity))
+                manifest, action = self._train(spec, identity)
+            directory = self.store.run_directory(identity.run_id)
+            self._runs[key] = Run(spec, manifest, directory, self.prepared(spec), identity)
+            self.rows.append(run_row(self._runs[key], action))
+        return self._runs[key]
+
+    def _train(self, spec: RunSpec, identity: Identity) -> tuple[RunManifest, str]:
+        with self.store.lock(f"run-{identity.run_id}"):
+            manifest = self.recorded(spec)
+            if manifest is not None:
+                return manifest, "reused"
+            if self.options.retrain:
+                self.store.set_aside(identity.run_id)
+            prepared = self.prepared(spec)
+            self.notify(
+                f"training {spec.name} ({identity.run_id}): {prepared.total_steps} steps on {self.device.platform}"
+            )
+            manifest = train(
+                prepared,
+                identity,
+                store=self.store,
+                trainer=self.registry.trainer(spec.trainer),
+                source_sha256=self.registry.trainer_source(spec.trainer),
+                device=self.device,
+                root=self.root,
+                on_progress=self._progress(spec.name),
+            )
+            if self.options.retrain:
+                write_atomic(self._retrained(identity.run_id), "")
+        return manifest, "resumed" if manifest.resumed_from else "trained"
+
+    def _retrained(self, run_id: str) -> Path:
+        """Return the mark that this session has trained a run again."""
+        return self.directory / "retrained" / run_id
+
+    @property
+    def directory(self) -> Path:
+        """Where this session's own records go; workers share it."""
+        return self.store.root / "sessions" / self.config.stash[SESSION_ID_KEY]
+
+    def _progress(self, name: str) -> Callable[[Progress], None]:
+        return every_ten_seconds(name, self.notify)
+
+    # ------------------------------------------------------------------------------------------------- evaluation
+
+    def evaluation(self, run: Run, evalset: Evalset, weights: Weights = "final") -> Evaluation:
+        """Return what the run's model is worth on an evalset, and write it into the run's records."""
+        spec = run.spec
+        generation = canonical_json(spec.generation.model_dump(mode="json"))
+        key = (run.run_id, evalset.sha256, generation, canonical_json(spec.scorers), weights)
+        if key not in self._evaluations:
+            run.prepared.check_contamination(evalset)
+            question = Question(
+                manifest=run.manifest,
+                weights=weights,
+                evalset=evalset,
+                format=run.prepared.format,
+                generation=spec.generation,
+                environment=environment(self.device),
+                trainer_source=self.registry.trainer_source(spec.trainer),
+            )
+            found = evaluate(
+                question, self.registry.scorers(spec.scorers), store=self.store, load=lambda: self._model(run, weights)
+            )
+            record(found, question, run.directory)
+            self._evaluations[key] = found
+        return self._evaluations[key]
+
+    def before_and_after(self, run: Run, evalset: Evalset) -> Evaluation:
+        """Evaluate a run before and after its training, report both, and return the latter."""
+        before, after = self.evaluation(run, evalset, "initial"), self.evaluation(run, evalset)
+        text = delta_report(
+            run=run_row(run, "reused"),
+            evalset=evalset.name,
+            before=before.scored,
+            after=after.scored,
+            before_card=before.card,
+            after_card=after.card,
+        )
+        path = run.directory / f"delta_report.{evalset.name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomic(path, text)
+        self.rows.extend(eval_rows(run, after, before))
+        return after
+
+    def _model(self, run: Run, weights: Weights) -> Model:
+        key = (run.run_id, weights)
+        if key not in self._models:
+            if weights == "final":
+                self.store.verify_run(run.manifest)
+            model = self.registry.trainer(run.spec.trainer).load(
+                job_of(run.prepared, run.identity, self.store), weights
+            )
+            devices.confirm(self.device)
+            if weights == "final" and model.weights_sha256 != run.manifest.weights_sha256:
+                raise ArtifactError(
+                    f"{run.directory / 'checkpoint-final'}: digest mismatch: the weights are "
+                    f"{model.weights_sha256[:16]}, the manifest has {run.manifest.weights_sha256[:16]}; "
+                    "the run is damaged, train it again with --tunix-retrain"
+                )
+            self._models[key] = model
+        return self._models[key]
+
+    def take_rows(self) -> list[dict[str, Any]]:
+        """Return what happened since the last call, as plain values."""
+        rows, self.rows = self.rows, []
+        return [{"row": type(row).__name__, **msgspec.to_builtins(row)} for row in rows]
+
+
+def missing_run(spec: RunSpec, identity: Identity) -> str:
+    """Say why a test that needs a run is skipped, and what to type."""
+    return f"run '{spec.name}' ({identity.run_id}) is not recorded; train it with: pytest --tunix-train"
+
+
+def run_row(run: Run, action: Any) -> RunRow:
+    """Return a run as the session's table shows it."""
+    manifest, losses = run.manifest, run.loss
+    return RunRow(
+        name=run.spec.name,
+        run_id=run.run_id,
+        action=action,
+        status=manifest.status,
+        steps=manifest.steps,
+        total_steps=manifest.total_steps,
+        wall_seconds=manifest.wall_seconds,
+        loss=losses.last(50) if losses.values else None,
+    )
+
+
+def eval_rows(run: Run, after: Evaluation, before: Evaluation | None) -> list[EvalRow]:
+    """Return a row a metric."""
+    rows = []
+    for metric, summary in after.card.metrics.items():
+        rows.append(
+            EvalRow(
+                run_name=run.spec.name,
+                run_id=run.run_id,
+                evalset=after.evalset.name,
+                metric=metric,
+                n_items=summary.n_items,
+                n_scored=summary.n_scored,
+                before=before.card.metrics[metric].mean if before else None,
+                after=summary.mean,
+                stderr=summary.stderr,
+                ci95=summary.ci95,
+            )
+        )
+    return rows
+
+
+def run_file_path(reference: str, folder: Path) -> Path:
+    """Return the run file that a marker names: a path relative to the test file, or a name beside it."""
+    path = Path(reference) if is_path(reference) else Path(f"{reference}.toml")
+    return path if path.is_absolute() else (folder / path).resolve()

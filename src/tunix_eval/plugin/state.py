@@ -1,0 +1,20 @@
+"""Where this plugin keeps its state on pytest's config. Light: an idle session loads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tunix_eval.plugin.device import Device
+    from tunix_eval.plugin.plan import Plan
+    from tunix_eval.plugin.session import Session
+
+SESSION_KEY: pytest.StashKey[Session] = pytest.StashKey()
+SESSION_ID_KEY: pytest.StashKey[str] = pytest.StashKey()
+"""Names this pytest session; workers share it."""
+DEVICE_KEY: pytest.StashKey[Device] = pytest.StashKey()
+PLAN_KEY: pytest.StashKey[Plan] = pytest.StashKey()
+ROWS_KEY: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+"""What tests reported, in the process that prints."""

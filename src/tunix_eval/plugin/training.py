@@ -1,0 +1,169 @@
+"""Runs: which run a spec asks for, whether it is there, and the training of it, once."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tunix_eval.digest import sha256_json
+from tunix_eval.plugin import device as devices
+from tunix_eval.plugin.device import Device
+from tunix_eval.plugin.prepare import Prepared
+from tunix_eval.plugin.registry import Registry
+from tunix_eval.records import Progress, Trainer, TrainingJob, TrainingResult
+from tunix_eval.store import RunManifest, Store, artifact_digests, writing
+
+_NUMERIC_PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax")
+_RECORDED_PACKAGES = (*_NUMERIC_PACKAGES, "orbax-checkpoint", "tunix-eval")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is made from. Equal inputs, equal id; names, evalsets, gates and paths are not in it."""
+
+    run_id: str
+    """The first 16 hex digits of SHA-256 over the canonical JSON of the inputs."""
+    inputs: dict[str, Any]
+    stop_after: int | None
+
+
+def identify(prepared: Prepared, *, registry: Registry, device: Device, max_steps: int | None) -> Identity:
+    """Compute a run's identity without importing JAX."""
+    spec = prepared.spec
+    stop_after = max_steps if max_steps is not None and max_steps < prepared.total_steps else None
+    inputs = {
+        "sequences": prepared.sequences_sha256,
+        "vocab_size": prepared.format.tokenizer.vocab_size,
+        "pad_id": prepared.format.tokenizer.pad_id,
+        "model": spec.model.model_dump(mode="json", exclude={"preset"}) | spec.model.sizes(),
+        "training": spec.training.model_dump(mode="json", exclude={"checkpoint_steps", "epochs"})
+        | {"steps": prepared.total_steps},
+        "seed": spec.seed,
+        "stop_after": stop_after,
+        "trainer": {"name": spec.trainer, "source_sha256": registry.trainer_source(spec.trainer)},
+        "environment": environment(device),
+    }
+    return Identity(sha256_json(inputs)[:16], inputs, stop_after)
+
+
+def environment(device: Device) -> dict[str, Any]:
+    """Return what can change numbers without any change in the spec: libraries, platform, XLA flags."""
+    return {
+        "packages": _versions(_NUMERIC_PACKAGES),
+        "platform": device.platform,
+        "devices": device.count,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def job_of(prepared: Prepared, identity: Identity, store: Store) -> TrainingJob:
+    """Return what the trainer is told."""
+    return TrainingJob(
+        rows=prepared.rows,
+        model=prepared.spec.model,
+        training=prepared.spec.training,
+        seed=prepared.spec.seed,
+        vocab_size=prepared.format.tokenizer.vocab_size,
+        pad_id=prepared.format.tokenizer.pad_id,
+        stop_after=identity.stop_after,
+        directory=store.run_directory(identity.run_id),
+    )
+
+
+def train(
+    prepared: Prepared,
+    identity: Identity,
+    *,
+    store: Store,
+    trainer: Trainer,
+    source_sha256: str,
+    device: Device,
+    root: Path,
+    on_progress: Callable[[Progress], None],
+) -> RunManifest:
+    """Train a run, or go on with it, and record it. The caller holds the run's lock."""
+    job = job_of(prepared, identity, store)
+    with writing(job.directory):
+        job.directory.mkdir(parents=True, exist_ok=True)
+        result = trainer.train(job, on_progress=on_progress)
+        devices.confirm(device)
+        manifest = _manifest(prepared, identity, result, trainer, source_sha256, device, job.directory, root)
+    store.record_run(manifest)
+    return manifest
+
+
+def _manifest(
+    prepared: Prepared,
+    identity: Identity,
+    result: TrainingResult,
+    trainer: Trainer,
+    source_sha256: str,
+    device: Device,
+    directory: Path,
+    root: Path,
+) -> RunManifest:
+    spec, form = prepared.spec, prepared.format
+    git_sha, git_dirty = _git_state(root)
+    return RunManifest(
+        run_id=identity.run_id,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        dataset_key=prepared.dataset.key,
+        dataset_sha256=prepared.dataset.content_sha256,
+        sequences_sha256=prepared.sequences_sha256,
+        recipe={"name": spec.name, "style": form.style},
+        training_config=spec.training.model_dump(mode="json"),
+        model=result.model_config,
+        trainer={"name": trainer.name, "version": trainer.version, "source_sha256": source_sha256},
+        renderer={"name": form.renderer.name, "version": form.renderer.version},
+        tokenizer={"name": form.tokenizer.name, "version": form.tokenizer.version},
+        seed=spec.seed,
+        git_sha=git_sha,
+        git_dirty=git_dirty,
+        packages=_versions(_RECORDED_PACKAGES),
+        device=devices.describe(device),
+        xla_flags=os.environ.get("XLA_FLAGS", ""),
+        steps=result.steps,
+        total_steps=result.total_steps,
+        parameter_count=result.parameter_count,
+        tokens=result.tokens,
+        wall_seconds=round(result.wall_seconds, 3),
+        resumed_from=result.resumed_from,
+        status="complete" if result.steps == result.total_steps else "truncated",
+        weights_sha256=result.weights_sha256,
+        artifacts=artifact_digests(directory),
+    )
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_state(root: Path) -> tuple[str | None, bool | None]:
+    """Return the commit and whether tracked files differ from it; None outside of git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            result = subprocess.run(  # noqa: S603
+                ["git", "-C", str(root), *arguments],  # noqa: S607
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError:
+            return None
+        return result.stdout.strip() if result.returncode == 0 else None
+
+    sha = git("rev-parse", "HEAD")
+    return (sha, bool(git("status", "--porcelain", "--untracked-files=no"))) if sha else (None, None)

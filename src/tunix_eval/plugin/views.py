@@ -1,0 +1,126 @@
+"""What fixtures hand to tests: one evalset item, and the gates of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from tunix_eval.errors import SpecError
+from tunix_eval.plugin.gating import compared_run, gate_evalset, judge, skip_truncated
+from tunix_eval.plugin.plan import Need, need_of
+from tunix_eval.plugin.prepare import Format, make_format
+from tunix_eval.plugin.session import Run, Session
+from tunix_eval.records import Completion, EvalItem, Evalset, Score, ScoredItem, Verdict
+from tunix_eval.specs import GateSpec, validated
+
+
+@dataclass(frozen=True)
+class Case:
+    """One evalset item."""
+
+    session: Session
+    evalset: Evalset
+    item: EvalItem
+    node: pytest.Item | None = None
+
+    def bound(self, node: pytest.Item) -> Case:
+        """Return the case as seen by one test, whose markers name the run."""
+        return replace(self, node=node)
+
+    @property
+    def id(self) -> str:
+        """The item's id."""
+        return str(self.item.id)
+
+    @property
+    def prompt(self) -> str:
+        """The item's prompt."""
+        return self.item.prompt
+
+    @property
+    def expected_answer(self) -> str:
+        """The answer that is expected."""
+        return self.item.expected_answer
+
+    @property
+    def scored(self) -> ScoredItem:
+        """The item with its completion and scores; the whole evalset is completed at first use."""
+        if self.node is None:
+            raise SpecError("a case belongs to a test; take the fixture tunix_case")
+        need = need_of(self.session, self.node)
+        evaluation = self.session.evaluation(self.session.run(need.the_spec()), self.evalset)
+        return next(scored for scored in evaluation.scored if scored.item.id == self.item.id)
+
+    @property
+    def completion(self) -> Completion:
+        """What the trained model wrote for the item."""
+        return self.scored.completion
+
+    def score(self, metric: str = "exact") -> Score:
+        """Return the item's score under one of the run file's scorers."""
+        scores = self.scored.scores
+        if metric not in scores:
+            raise SpecError(f"no metric '{metric}'; the run file measures {', '.join(scores)}")
+        return scores[metric]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gates of a test's run. A gate that fails fails the test with its reason."""
+
+    session: Session
+    run: Run
+    need: Need
+
+    def check(self) -> list[Verdict]:
+        """Decide every gate that the test's markers name."""
+        if not self.need.gates:
+            raise SpecError("no gate: mark the test with @pytest.mark.tunix_gate(rule, metric=...)")
+        return [self._decide(gate, compared_run(self.session, gate, self.need.folder)) for gate in self.need.gates]
+
+    def no_worse(self, metric: str, **arguments: Any) -> Verdict:
+        """Fail if the run is proven worse than its baseline; arguments: evalset, alpha, margin."""
+        return self._decide(self._gate("no_worse", metric, arguments))
+
+    def better(self, metric: str, *, than: Run, **arguments: Any) -> Verdict:
+        """Fail unless the run is proven better than another run; arguments: evalset, alpha."""
+        return self._decide(self._gate("better", metric, arguments | {"than": than.spec.name}), than)
+
+    def at_least(self, metric: str, value: float, **arguments: Any) -> Verdict:
+        """Fail if the metric's mean is below the value."""
+        return self._decide(self._gate("at_least", metric, arguments | {"value": value}))
+
+    def _gate(self, rule: str, metric: str, arguments: dict[str, Any]) -> GateSpec:
+        return validated(GateSpec, {"rule": rule, "metric": metric} | arguments, where=f"tunix_gate.{rule}")
+
+    def _decide(self, gate: GateSpec, than: Run | None = None) -> Verdict:
+        return enforce(
+            self.session, self.run, gate, gate_evalset(self.session, self.run.spec, gate, self.need.evalset), than
+        )
+
+
+def enforce(session: Session, run: Run, gate: GateSpec, evalset: Evalset, than: Run | None) -> Verdict:
+    """Decide a gate; a failed one fails the test, one of a truncated run is skipped, or fails under --tunix-require."""
+    if run.truncated or (than is not None and than.truncated):
+        verdict = skip_truncated(session, run, gate, evalset)
+        if session.options.require:
+            pytest.fail(f"{verdict.reason} (--tunix-require: a gate may not be skipped)", pytrace=False)
+        pytest.skip(verdict.reason)
+    session.before_and_after(run, evalset)
+    verdict = judge(session, run, gate, evalset, than=than)
+    if verdict.outcome == "failed":
+        pytest.fail(verdict.reason, pytrace=False)
+    return verdict
+
+
+def format_of(session: Session, need: Need) -> Format:
+    """Return renderer, tokenizer and style: the marker's renderer, else the run file's."""
+    if need.renderer is not None:
+        tokenizer = need.spec.tokenizer if need.spec else "bytes"
+        style = need.spec.style if need.spec else None
+        return make_format(session.registry, renderer=need.renderer, tokenizer=tokenizer, style=style)
+    if need.spec is None and need.dataset is not None:
+        return make_format(session.registry, renderer="plain", tokenizer="bytes", style=None)
+    return session.prepared(need.the_spec()).format

@@ -1,0 +1,206 @@
+"""Records on disk: atomic files, locks, run directories, completions. Everything below one artifacts directory.
+
+Source: docs/formats.md, "Run directory".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tunix_eval.digest import sha256_file
+from tunix_eval.errors import ArtifactError
+from tunix_eval.records import Generation
+
+_KEY = re.compile(r"[0-9a-f]{16,64}")
+
+
+class RunManifest(BaseModel):
+    """What one training run was made from and what came out: run_manifest.json, written once."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), validate_by_name=True, serialize_by_alias=True
+    )
+
+    format_version: Literal[1] = 1
+    run_id: str
+    created_at: str
+    dataset_key: str
+    dataset_sha256: str
+    sequences_sha256: str
+    recipe: dict[str, Any]
+    training_config: dict[str, Any]
+    model: dict[str, Any] = Field(alias="model_config")
+    """The model as built; pydantic keeps the format's own name for itself."""
+    trainer: dict[str, str]
+    renderer: dict[str, str]
+    tokenizer: dict[str, str]
+    seed: int
+    git_sha: str | None
+    git_dirty: bool | None
+    packages: dict[str, str]
+    device: dict[str, Any]
+    xla_flags: str
+    steps: int
+    total_steps: int
+    parameter_count: int
+    tokens: int
+    wall_seconds: float
+    resumed_from: int | None
+    status: Literal["complete", "truncated"]
+    weights_sha256: str
+    artifacts: dict[str, str]
+
+
+class Store:
+    """The artifacts directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run_directory(self, run_id: str) -> Path:
+        """Return the directory of a run, which need not exist."""
+        return self.root / "runs" / _checked_key(run_id)
+
+    def find_run(self, run_id: str) -> RunManifest | None:
+        """Return the manifest of a finished run, or None.
+
+        Raises:
+            ArtifactError: the manifest is there but damaged or from another run.
+        """
+        path = self.run_directory(run_id) / "run_manifest.json"
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from None
+        try:
+            manifest = RunManifest.model_validate_json(text)
+        except ValidationError:
+            raise ArtifactError(f"{path}: damaged; train the run again with --tunix-retrain") from None
+        if manifest.run_id != run_id:
+            raise ArtifactError(
+                f"{path}: is of run {manifest.run_id}, expected {run_id}; train it again with --tunix-retrain"
+            )
+        return manifest
+
+    def record_run(self, manifest: RunManifest) -> None:
+        """Write a finished run's manifest, which makes it a run that later sessions reuse."""
+        path = self.run_directory(manifest.run_id) / "run_manifest.json"
+        write_atomic(path, pretty_json(manifest.model_dump(mode="json")))
+
+    def verify_run(self, manifest: RunManifest) -> None:
+        """Compare every file of a run with the digest in its manifest.
+
+        Raises:
+            ArtifactError: a file is missing or differs; the message names it and both digests.
+        """
+        directory = self.run_directory(manifest.run_id)
+        for name, expected in manifest.artifacts.items():
+            path = directory / name
+            found = sha256_file(path) if path.is_file() else "no file"
+            if found != expected:
+                raise ArtifactError(
+                    f"{path}: digest mismatch: found {found[:16]}, the manifest has {expected[:16]}; "
+                    "the run is damaged, train it again with --tunix-retrain"
+                )
+
+    def set_aside(self, run_id: str) -> None:
+        """Move a run out of the way, replacing what was set aside before."""
+        directory = self.run_directory(run_id)
+        if directory.exists():
+            aside = directory.with_name(f"{run_id}.replaced")
+            shutil.rmtree(aside, ignore_errors=True)
+            directory.rename(aside)
+
+    def find_generations(self, key: str) -> list[Generation] | None:
+        """Return cached generations in prompt order, or None where they are not there or damaged."""
+        path = self.root / "completions" / f"{_checked_key(key)}.jsonl"
+        try:
+            return msgspec.json.Decoder(Generation).decode_lines(path.read_bytes())
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+    def record_generations(self, key: str, generations: list[Generation]) -> None:
+        """Cache generations under the digest of everything that they were made from."""
+        text = msgspec.json.Encoder().encode_lines(generations).decode()
+        write_atomic(self.root / "completions" / f"{_checked_key(key)}.jsonl", text)
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a lock that ends with its owner: the operating system frees it when a process dies."""
+        path = self.root / "locks" / f"{name}.lock"
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held = filelock.FileLock(path)
+            held.acquire()
+        try:
+            yield
+        finally:
+            held.release()
+
+
+def artifact_digests(directory: Path) -> dict[str, str]:
+    """Return relative path -> SHA-256 for every file of a directory but the manifest and evaluation records."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    names = {path.relative_to(directory).as_posix(): path for path in files}
+    kept = {name: path for name, path in names.items() if name.startswith("checkpoint-final/")}
+    return {name: sha256_file(path) for name, path in kept.items()}
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file whole or not at all: aside, fsync, rename.
+
+    Raises:
+        ArtifactError: the directory cannot be written or the disk is full.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write below the block into one line that names the path."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ArtifactError(
+            f"{path}: cannot be written: {reason}; free space or name another directory with --tunix-artifacts DIR"
+        ) from error
+
+
+def pretty_json(value: Any) -> str:
+    """Write JSON with sorted keys and two spaces, ending in a newline."""
+    text = msgspec.json.encode(msgspec.to_builtins(value), order="sorted")
+    return msgspec.json.format(text, indent=2).decode() + "\n"
+
+
+def _checked_key(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise ArtifactError(f"'{key}' is no run id; expected 16 hex digits")
+    return key
