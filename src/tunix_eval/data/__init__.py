@@ -1,0 +1,71 @@
+"""Traces, evalsets and datasets; rendering, tokens with their loss mask, packing. NumPy, no JAX."""
+
+from collections.abc import Callable, Mapping
+
+from tunix_eval.data.datasets import build_dataset, on_holdout_side, read_dataset, write_dataset
+from tunix_eval.data.evalsets import DataWarning, contaminated, evalset_text, make_evalset, read_evalset
+from tunix_eval.data.generators import (
+    addition_dataset,
+    addition_heldout,
+    dev_reasoning_dataset,
+    dev_reasoning_heldout,
+)
+from tunix_eval.data.manifests import dataset_key, manifest_text
+from tunix_eval.data.packing import fill, pack
+from tunix_eval.data.renderers import GemmaRenderer, PlainRenderer
+from tunix_eval.data.sequences import check_lengths, encode_prompt, encode_trace, sequences_sha256, stop_ids
+from tunix_eval.data.styles import STYLES, answer_mark, conversation, model_text, prompt_conversation
+from tunix_eval.data.tokenizers import ByteTokenizer
+from tunix_eval.data.traces import read_traces, trace_line, traces_text
+from tunix_eval.records import Dataset, Evalset, Renderer, TokenizerFactory
+
+BUILTIN_DATASETS: Mapping[str, Callable[[], Dataset]] = {
+    "addition-v1": addition_dataset,
+    "dev-reasoning-v2": dev_reasoning_dataset,
+}
+BUILTIN_EVALSETS: Mapping[str, Callable[[], Evalset]] = {
+    "addition-heldout": addition_heldout,
+    "dev-reasoning-heldout": dev_reasoning_heldout,
+}
+BUILTIN_RENDERERS: Mapping[str, Renderer] = {"gemma": GemmaRenderer(), "plain": PlainRenderer()}
+BUILTIN_TOKENIZERS: Mapping[str, TokenizerFactory] = {"bytes": ByteTokenizer}
+
+__all__ = [
+    "BUILTIN_DATASETS",
+    "BUILTIN_EVALSETS",
+    "BUILTIN_RENDERERS",
+    "BUILTIN_TOKENIZERS",
+    "STYLES",
+    "ByteTokenizer",
+    "DataWarning",
+    "GemmaRenderer",
+    "PlainRenderer",
+    "addition_dataset",
+    "addition_heldout",
+    "answer_mark",
+    "build_dataset",
+    "check_lengths",
+    "contaminated",
+    "conversation",
+    "dataset_key",
+    "dev_reasoning_dataset",
+    "dev_reasoning_heldout",
+    "encode_prompt",
+    "encode_trace",
+    "evalset_text",
+    "fill",
+    "make_evalset",
+    "manifest_text",
+    "model_text",
+    "on_holdout_side",
+    "pack",
+    "prompt_conversation",
+    "read_dataset",
+    "read_evalset",
+    "read_traces",
+    "sequences_sha256",
+    "stop_ids",
+    "trace_line",
+    "traces_text",
+    "write_dataset",
+]

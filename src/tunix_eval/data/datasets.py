@@ -1,0 +1,211 @@
+"""Datasets: traces with a manifest, immutable once written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tunix_eval.data.evalsets import DataWarning
+from tunix_eval.data.jsonl import read_bytes
+from tunix_eval.data.manifests import (
+    STRATEGIES,
+    content_fields,
+    dataset_key,
+    is_key,
+    manifest_fields,
+    manifest_flaws,
+    manifest_text,
+)
+from tunix_eval.data.traces import checked_traces, parse_traces, traces_text
+from tunix_eval.digest import prompt_digest
+from tunix_eval.errors import ArtifactError, DataError
+from tunix_eval.records import Dataset, Trace
+
+
+def build_dataset(
+    name: str,
+    version: str,
+    traces: Iterable[Trace],
+    *,
+    seed: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    created_at: datetime | None = None,
+    filters: Mapping[str, Any] | None = None,
+    selection_strategy: str = "all",
+) -> Dataset:
+    """Build a dataset and its manifest; equal arguments give equal bytes when `created_at` is given.
+
+    Args:
+        name: letters, digits, `.`, `_`, `-`.
+        version: the same without `-`.
+        traces: at least one; those without an id get one.
+        seed: what the traces were made or drawn with.
+        provenance: `source` and keys of the user's own; the keys that we fill win.
+        created_at: an aware time; now by default.
+        filters: what the traces were chosen by.
+        selection_strategy: one of `manifests.STRATEGIES`.
+
+    Raises:
+        DataError: a name that is no key, no trace, or a trace that breaks its format.
+    """
+    key = dataset_key(name, version)
+    listed = list(traces)
+    if not listed:
+        raise DataError(f"dataset {key}: holds no trace")
+    if selection_strategy not in STRATEGIES:
+        raise DataError(f"dataset {key}: no selection strategy '{selection_strategy}'; known: {', '.join(STRATEGIES)}")
+    created = created_at or datetime.now(UTC)
+    if created.tzinfo is None:
+        raise DataError(f"dataset {key}: created_at {created.isoformat()} has no time zone; give an aware time")
+    checked = checked_traces(listed, f"dataset {key}")
+    sha256 = hashlib.sha256(traces_text(checked).encode("utf-8")).hexdigest()
+    manifest = manifest_fields(
+        name,
+        version,
+        seed=seed,
+        provenance=provenance or {},
+        created_at=created,
+        filters=filters or {},
+        selection_strategy=selection_strategy,
+        content=content_fields(checked, sha256),
+    )
+    return Dataset(key=key, traces=tuple(checked), content_sha256=sha256, manifest=manifest)
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> Path:
+    """Write `<folder>/<key>/{manifest.json, traces.jsonl}` atomically, and return that path.
+
+    Content that is there already is left as it is.
+
+    Raises:
+        DataError: the key is taken by other content.
+        ArtifactError: the folder cannot be written.
+    """
+    target = folder / dataset.key
+    if target.exists():
+        return _unchanged(dataset, target)
+    texts = {"traces.jsonl": traces_text(dataset.traces), "manifest.json": manifest_text(dataset.manifest)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{dataset.key}.", dir=folder) as aside:
+            _write_aside(Path(aside) / dataset.key, texts)
+            try:
+                (Path(aside) / dataset.key).rename(target)
+            except OSError:
+                # Another process may have put the same dataset there since we looked.
+                if not target.exists():
+                    raise
+        _sync(folder)
+    except OSError as error:
+        raise ArtifactError(f"{target}: cannot be written: {error.strerror or error}") from None
+    return _unchanged(dataset, target)
+
+
+def read_dataset(path: Path) -> Dataset:
+    """Read a dataset folder (manifest.json beside traces.jsonl), or a plain trace file, whose stem is the key.
+
+    A folder with `dataset.jsonl` instead, or with a manifest that lacks our digest, is read with a DataWarning
+    that names what it lacks.
+
+    Raises:
+        DataError: the traces break their format, or are not what the manifest says.
+    """
+    if not path.is_dir():
+        return _read_file(path)
+    manifest_path, content_path = path / "manifest.json", path / "traces.jsonl"
+    if not content_path.exists() and (path / "dataset.jsonl").exists():
+        content_path = path / "dataset.jsonl"
+    manifest = _read_manifest(manifest_path)
+    data = read_bytes(content_path)
+    sha256, stated = hashlib.sha256(data).hexdigest(), manifest.get("content_sha256")
+    if stated is not None and stated != sha256:
+        raise DataError(
+            f"{content_path}: its SHA-256 is {sha256}, {manifest_path.name} says {stated}; restore it or build it again"
+        )
+    traces = parse_traces(data, str(content_path))
+    if manifest.get("trace_count", len(traces)) != len(traces):
+        count = manifest["trace_count"]
+        raise DataError(f"{content_path}: holds {len(traces)} traces, {manifest_path.name} says {count}")
+    flaws = manifest_flaws(manifest, traces)
+    if content_path.name != "traces.jsonl":
+        flaws.append(f"the traces are in {content_path.name}, not traces.jsonl")
+    if flaws and stated is not None:
+        raise DataError(f"{manifest_path}: {'; '.join(flaws)}; build the dataset again")
+    if flaws:
+        warnings.warn(f"{manifest_path}: read as it stands: {'; '.join(flaws)}", DataWarning, stacklevel=2)
+    return Dataset(key=manifest["dataset_key"], traces=tuple(traces), content_sha256=sha256, manifest=manifest)
+
+
+def on_holdout_side(prompt: str, fraction: float) -> bool:
+    """Tell whether a prompt belongs to the held-out `fraction`.
+
+    Decided by the digest of the normalised prompt alone, so that a prompt keeps its side as the set grows, and
+    a larger fraction holds out everything that a smaller one does.
+
+    >>> on_holdout_side("358+467=", 0.0), on_holdout_side("358+467=", 1.0)
+    (False, True)
+    """
+    if not 0 <= fraction <= 1:
+        raise DataError(f"holdout fraction {fraction} is outside 0 to 1")
+    return int(prompt_digest(prompt)[:13], 16) < fraction * 16**13
+
+
+def _read_file(path: Path) -> Dataset:
+    data = read_bytes(path)
+    traces = parse_traces(data, str(path))
+    key = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    if not is_key(key):
+        raise DataError(f"{path}: '{key}' is no key; rename the file with letters, digits, '.', '_' and '-'")
+    sha256 = hashlib.sha256(data).hexdigest()
+    manifest = {"dataset_key": key, **content_fields(traces, sha256)}
+    return Dataset(key=key, traces=tuple(traces), content_sha256=sha256, manifest=manifest)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON: {error}") from None
+    if not isinstance(manifest, dict):
+        raise DataError(f"{path}: is of type {type(manifest).__name__}; expected an object")
+    key = manifest.get("dataset_key")
+    if not isinstance(key, str) or not is_key(key):
+        raise DataError(
+            f"{path}: dataset_key is {key!r}; expected `<name>-<version>` of letters, digits, '.', '_', '-'"
+        )
+    return manifest
+
+
+def _unchanged(dataset: Dataset, target: Path) -> Path:
+    found = hashlib.sha256(read_bytes(target / "traces.jsonl")).hexdigest()
+    if found != dataset.content_sha256:
+        raise DataError(
+            f"{target}: is there with other content (SHA-256 {found[:16]}, new {dataset.content_sha256[:16]}); "
+            "a dataset version is immutable, so give the new content a new version"
+        )
+    return target
+
+
+def _write_aside(folder: Path, texts: Mapping[str, str]) -> None:
+    folder.mkdir()
+    for name, text in texts.items():
+        with (folder / name).open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

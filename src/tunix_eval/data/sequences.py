@@ -1,0 +1,102 @@
+"""Traces and prompts as tokens, with the loss mask, from one function."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tunix_eval.data.styles import conversation, prompt_conversation
+from tunix_eval.errors import DataError, RenderError
+from tunix_eval.records import EvalItem, Renderer, Span, Tokenizer, TokenSequence, Trace
+
+LISTED = 20
+"""Traces that an error lists; the rest is counted."""
+
+
+def encode_trace(trace: Trace, *, renderer: Renderer, tokenizer: Tokenizer, style: str) -> TokenSequence:
+    """Render a trace and encode it span by span.
+
+    Raises:
+        RenderError: names the trace and why it cannot be rendered or encoded.
+    """
+    try:
+        spans = renderer.render(conversation(trace, style), generation_prompt=False)
+        ids, supervised = _encode(spans, renderer, tokenizer)
+    except RenderError as error:
+        raise RenderError(f"trace '{trace.id}': {error}") from None
+    return TokenSequence(
+        trace_id=str(trace.id),
+        spans=spans,
+        ids=np.array(ids, dtype=np.int32),
+        loss_mask=np.array(supervised, dtype=np.bool_),
+    )
+
+
+def encode_prompt(item: EvalItem, *, renderer: Renderer, tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
+    """Encode an item's prompt up to where the reply begins: int32[T].
+
+    It is a prefix of the tokens of any trace with the same system text, messages and prompt.
+
+    Raises:
+        RenderError: names the item and why it cannot be rendered or encoded.
+    """
+    try:
+        spans = renderer.render(prompt_conversation(item), generation_prompt=True)
+        ids, _ = _encode(spans, renderer, tokenizer)
+    except RenderError as error:
+        raise RenderError(f"item '{item.id}': {error}") from None
+    return np.array(ids, dtype=np.int32)
+
+
+def stop_ids(renderer: Renderer, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the ids that end a reply."""
+    return (tokenizer.control_id(renderer.stop_token),)
+
+
+def sequences_sha256(sequences: Iterable[TokenSequence]) -> str:
+    """Return the SHA-256 over ids and masks in order; trace ids are not in it."""
+    listed = list(sequences)
+    digest = hashlib.sha256(np.array([len(sequence.ids) for sequence in listed], dtype="<i8").tobytes())
+    for sequence in listed:
+        digest.update(sequence.ids.astype("<i4", copy=False).tobytes())
+        digest.update(np.packbits(sequence.loss_mask).tobytes())
+    return digest.hexdigest()
+
+
+def check_lengths(sequences: Sequence[TokenSequence], *, row_tokens: int, source: str) -> None:
+    """Make sure that every trace fits into a row; `source` names the dataset.
+
+    Raises:
+        DataError: names the first 20 traces that are too long, with their lengths, and counts the rest.
+    """
+    long = [sequence for sequence in sequences if len(sequence.ids) > row_tokens]
+    lines = [
+        f"{source}: trace '{sequence.trace_id}': {len(sequence.ids)} tokens, limit {row_tokens}; "
+        "raise row_tokens or drop the trace"
+        for sequence in long[:LISTED]
+    ]
+    if len(long) > LISTED:
+        longest = max(len(sequence.ids) for sequence in long)
+        lines.append(f"and {len(long) - LISTED} more traces; the longest has {longest} tokens")
+    if lines:
+        raise DataError("\n".join(lines))
+
+
+def _encode(spans: Iterable[Span], renderer: Renderer, tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
+    control = {token: tokenizer.control_id(token) for token in renderer.control_tokens}
+    forbidden = frozenset(control.values())
+    ids: list[int] = []
+    supervised: list[bool] = []
+    for span in spans:
+        if span.control:
+            encoded = [control[span.text] if span.text in control else tokenizer.control_id(span.text)]
+        else:
+            encoded = tokenizer.encode(span.text)
+            if not forbidden.isdisjoint(encoded):
+                raise RenderError(f"tokenizer '{tokenizer.name}' gave a control id for plain text")
+        ids += encoded
+        supervised += [span.supervised] * len(encoded)
+    return ids, supervised

@@ -1,0 +1,72 @@
+"""How the steps of a trace are written into the model's turn, and where the answer stands in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tunix_eval.errors import unknown_name
+from tunix_eval.records import AnswerMark, Conversation, EvalItem, Trace, Turn
+
+
+def _numbered(steps: Sequence[str], answer: str) -> str:
+    numbered = [f"{number}. {step}" for number, step in enumerate(steps, 1)]
+    return "\n".join(["Reasoning:", *numbered, f"Answer: {answer}"])
+
+
+def _plain(steps: Sequence[str], answer: str) -> str:
+    return "\n".join([*steps, f"#### {answer}"])
+
+
+def _tagged(steps: Sequence[str], answer: str) -> str:
+    return "\n".join(["<think>", *steps, "</think>", f"<answer>{answer}</answer>"])
+
+
+def _none(_: Sequence[str], answer: str) -> str:
+    return answer
+
+
+_STYLES: Mapping[str, tuple[Callable[[Sequence[str], str], str], AnswerMark]] = {
+    "numbered": (_numbered, AnswerMark("Answer:")),
+    "plain": (_plain, AnswerMark("####")),
+    "tagged": (_tagged, AnswerMark("<answer>", "</answer>")),
+    "none": (_none, AnswerMark("")),
+}
+
+STYLES = tuple(_STYLES)
+"""numbered, plain, tagged; none writes the answer alone."""
+
+
+def model_text(trace: Trace, style: str) -> str:
+    r"""Return the model's turn.
+
+    >>> from tunix_eval.records import Step
+    >>> trace = Trace(trace_version="1.0", prompt="1+1=", final_answer="2", steps=(Step(0, "sum", "1+1=2"),))
+    >>> [model_text(trace, style) for style in ("numbered", "plain", "none")]
+    ['Reasoning:\n1. 1+1=2\nAnswer: 2', '1+1=2\n#### 2', '2']
+    >>> model_text(trace, "tagged")
+    '<think>\n1+1=2\n</think>\n<answer>2</answer>'
+    """
+    write, _ = _named(style)
+    return write([step.content for step in trace.steps], trace.final_answer)
+
+
+def conversation(trace: Trace, style: str) -> Conversation:
+    """Return a trace as a conversation: earlier messages, the prompt, the model's turn."""
+    turns = (*trace.messages, Turn("user", trace.prompt), Turn("assistant", model_text(trace, style)))
+    return Conversation(turns, trace.system)
+
+
+def prompt_conversation(item: EvalItem) -> Conversation:
+    """Return an item as a conversation that the model is to answer."""
+    return Conversation((*item.messages, Turn("user", item.prompt)), item.system)
+
+
+def answer_mark(style: str) -> AnswerMark:
+    """Return where a model turn of this style holds its answer."""
+    return _named(style)[1]
+
+
+def _named(style: str) -> tuple[Callable[[Sequence[str], str], str], AnswerMark]:
+    if style not in _STYLES:
+        raise unknown_name("style", style, _STYLES)
+    return _STYLES[style]

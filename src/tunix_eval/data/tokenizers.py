@@ -1,0 +1,71 @@
+"""Tokenizers: plain text to ids and back, control tokens apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunix_eval.errors import RenderError, suggestion
+
+
+class ByteTokenizer:
+    """One id a UTF-8 byte, then padding, then the control tokens.
+
+        id       0 .. 255   256    257            258 ..
+        meaning  the byte   <pad>  first control  further controls
+
+    >>> tokenizer = ByteTokenizer(("<bos>", "<eos>"))
+    >>> tokenizer.encode("é<bos>")
+    [195, 169, 60, 98, 111, 115, 62]
+    >>> tokenizer.decode([257, 195, 169, 258])
+    '<bos>é<eos>'
+    """
+
+    name = "bytes"
+    version = "1"
+    pad_id = 256
+
+    def __init__(self, control_tokens: tuple[str, ...]) -> None:
+        if len(set(control_tokens)) != len(control_tokens):
+            raise RenderError(f"control tokens {', '.join(control_tokens)}: one is named twice; names are unique")
+        self.vocab_size = 257 + len(control_tokens)
+        self._ids = {token: 257 + k for k, token in enumerate(control_tokens)}
+        self._names = ("<pad>", *control_tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the text's UTF-8 bytes as ids.
+
+        Raises:
+            RenderError: the text holds half of a surrogate pair.
+        """
+        try:
+            return list(text.encode("utf-8"))
+        except UnicodeEncodeError as error:
+            raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
+
+    def control_id(self, token: str) -> int:
+        """Return the id of a control token.
+
+        Raises:
+            RenderError: the tokenizer was made without it.
+        """
+        if token not in self._ids:
+            known = ", ".join(self._ids) or "none"
+            hint = suggestion(token, self._ids)
+            raise RenderError(f"tokenizer 'bytes' has no control token '{token}'; known: {known}.{hint}")
+        return self._ids[token]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text, control tokens by name; bytes that are no UTF-8 become U+FFFD.
+
+        Raises:
+            RenderError: an id outside the vocabulary.
+        """
+        data = bytearray()
+        for id_ in ids:
+            if 0 <= id_ < 256:
+                data.append(id_)
+            elif 256 <= id_ < self.vocab_size:
+                data += self._names[id_ - 256].encode("utf-8")
+            else:
+                raise RenderError(f"id {id_} is outside the vocabulary of {self.vocab_size}")
+        return data.decode("utf-8", "replace")
