@@ -1,0 +1,19 @@
+"""Scoring: from a completion's text to an answer, its scores, and the scorecard of an evalset."""
+
+from tunix_eval.scoring.evalfile import eval_text, read_eval
+from tunix_eval.scoring.extraction import complete, extract
+from tunix_eval.scoring.scorecard import make_scorecard, scorecard_text
+from tunix_eval.scoring.scorers import BUILTIN_SCORERS, ExactScorer, score_items, scorer_digest
+
+__all__ = [
+    "BUILTIN_SCORERS",
+    "ExactScorer",
+    "complete",
+    "eval_text",
+    "extract",
+    "make_scorecard",
+    "read_eval",
+    "score_items",
+    "scorecard_text",
+    "scorer_digest",
+]
