@@ -1,0 +1,29 @@
+"""Gates: baselines, the statistics of a comparison, and the verdict."""
+
+from tunix_eval.gate.baseline import (
+    Baseline,
+    BaselineMetric,
+    BaselineRun,
+    baseline_runs,
+    check_comparable,
+    make_baseline,
+    run_scores,
+)
+from tunix_eval.gate.baseline_file import baseline_text, read_baseline
+from tunix_eval.gate.changes import describe_change, same_content
+from tunix_eval.gate.rules import decide
+
+__all__ = [
+    "Baseline",
+    "BaselineMetric",
+    "BaselineRun",
+    "baseline_runs",
+    "baseline_text",
+    "check_comparable",
+    "decide",
+    "describe_change",
+    "make_baseline",
+    "read_baseline",
+    "run_scores",
+    "same_content",
+]

@@ -1,0 +1,44 @@
+"""The smallest change that a test would find with 80% power, given the spread that was seen."""
+
+from __future__ import annotations
+
+import math
+
+from tunix_eval.statistics import bisect, noncentral_t_cdf, normal_quantile, t_quantile
+
+POWER = 0.8
+
+
+def detectable_by_t(stderr: float, dof: int, *, alpha: float, margin: float = 0.0) -> float:
+    """Return the change d for which a one-sided t test of "at most margin" has 80% power.
+
+    Solves P(T' > t) = 0.8 for the noncentral t with noncentrality (d - margin) / stderr on dof degrees of
+    freedom, where t is the test's critical value.
+
+    Source: Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, chapter 2.
+    """
+    critical = t_quantile(dof, 1 - alpha)
+    bound = critical + 2
+    while noncentral_t_cdf(dof, bound, critical) > 1 - POWER:
+        bound *= 2
+    needed = bisect(lambda shift: 1 - POWER - noncentral_t_cdf(dof, shift, critical), 0.0, bound)
+    return margin + needed * stderr
+
+
+def detectable_by_pairs(discordant: int, n: int, *, alpha: float, margin: float = 0.0) -> float | None:
+    """Return the drop d that a one-sided test of paired 0/1 values finds with 80% power; None where no drop can be.
+
+    Solves z(1 - alpha) * sqrt(psi - margin^2) + z(0.8) * sqrt(psi - d^2) = sqrt(n) * (d - margin) for d, where
+    psi is the share of items that flip: the share seen, and never less than d. A normal approximation; it is
+    that of McNemar's test at margin 0.
+
+    Source: Connor (1987), Biometrics 43, 207-211.
+    """
+
+    def surplus(drop: float) -> float:
+        flips = max(discordant / n, drop)
+        noise = normal_quantile(1 - alpha) * math.sqrt(max(flips - margin * margin, 0.0))
+        return math.sqrt(n) * (drop - margin) - noise - normal_quantile(POWER) * math.sqrt(flips - drop * drop)
+
+    # With nothing flipped, d = 0 solves the equation too; it is no drop.
+    return bisect(surplus, max(margin, 1e-9), 1.0) if surplus(1.0) >= 0 else None
