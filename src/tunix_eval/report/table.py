@@ -1,0 +1,139 @@
+"""The session at a glance: runs, evaluations and verdicts as plain lines, and the same as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+import msgspec
+
+from tunix_eval.figures import decimals, fixed, interval_text, p_text, printable
+from tunix_eval.records import EvalRow, RunRow, SessionReport, Verdict
+from tunix_eval.report.layout import columns, cut, paragraph
+
+_Row = TypeVar("_Row", EvalRow, Verdict)
+_WITH_INTERVAL = 76
+"""Columns that a gate's line needs for its interval."""
+
+
+def session_table(report: SessionReport, *, width: int = 80) -> list[str]:
+    """Return the lines of the session's table, none longer than the width (of 60 and more), without colour."""
+    blocks = [
+        _runs(report.runs, width) if report.runs else [],
+        _evals(report.evals, width) if report.evals else [],
+        _verdicts(report.verdicts, width) if report.verdicts else [],
+        _notes(report, width),
+    ]
+    return [line for block in blocks if block for line in ("", *block)][1:]
+
+
+def verdicts_json(report: SessionReport) -> str:
+    """Write the session's report as JSON, byte-stable."""
+    table = {"format_version": 1} | msgspec.to_builtins(report)
+    return msgspec.json.format(msgspec.json.encode(table), indent=2).decode() + "\n"
+
+
+def _runs(runs: Sequence[RunRow], width: int) -> list[str]:
+    cells = [("runs", "", "steps", "loss", "time", "")]
+    cells += [
+        (
+            f"  {printable(run.name)}",
+            printable(run.run_id)[:8],
+            f"{run.steps}" if run.steps == run.total_steps else f"{run.steps}/{run.total_steps}",
+            fixed(run.loss, 4),
+            _time(run.wall_seconds),
+            run.action if run.status == "complete" else f"{run.action}, {run.status}",
+        )
+        for run in runs
+    ]
+    return columns(cells, "<<>>><", width)
+
+
+def _evals(rows: Sequence[EvalRow], width: int) -> list[str]:
+    cells = [("evaluations", "items", "before -> after", "95% interval")]
+    for row in rows:
+        places = decimals(row.before, row.after)
+        skipped = row.n_items - row.n_scored
+        cells.append(
+            (
+                f"  {printable(row.metric)}" + (f" ({skipped} without a value)" if skipped else ""),
+                str(row.n_items),
+                _change(row.before, row.after, places),
+                interval_text(row.ci95, places) if row.ci95 else "",
+            )
+        )
+    return _grouped(rows, columns(cells, "<>>>", width), width)
+
+
+def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:
+    levels = {f"{100 * (1 - 2 * verdict.alpha):g}% " for verdict in verdicts if verdict.alpha is not None}
+    cells = [("gates", "ref -> now", "delta", f"{levels.pop() if len(levels) == 1 else ''}interval", "p")]
+    for verdict in verdicts:
+        places = decimals(verdict.reference, verdict.current, verdict.delta)
+        cells.append(
+            (
+                f"  {verdict.outcome:<7} {printable(verdict.rule):<8} {printable(verdict.metric)}",
+                _change(verdict.reference, verdict.current, places),
+                fixed(verdict.delta, places, signed=True),
+                interval_text(verdict.interval, places) if verdict.interval else "",
+                "" if verdict.p_value is None else p_text(verdict.p_value),
+            )
+        )
+
+    def reason(verdict: Verdict) -> list[str]:
+        compared = verdict.delta is not None and verdict.outcome != "skipped"
+        indent = " " * 10
+        return [] if compared else paragraph(printable(verdict.reason), width, first=indent, rest=indent)
+
+    if width < _WITH_INTERVAL:
+        lines = columns([(*row[:3], row[4]) for row in cells], "<>>>", width)
+    else:
+        lines = columns(cells, "<>>>>", width)
+    return _grouped(verdicts, lines, width, below=reason)
+
+
+def _notes(report: SessionReport, width: int) -> list[str]:
+    """Say each note once, with the gates that it belongs to."""
+    gates: dict[str, dict[str, None]] = {note: {} for note in report.notes}
+    for verdict in report.verdicts:
+        for note in verdict.notes:
+            gates.setdefault(note, {})[f"{verdict.run_name}/{verdict.metric} {verdict.rule}"] = None
+    lines = []
+    for note, names in gates.items():
+        text = f"{', '.join(names)}: {note}" if names else note
+        lines += paragraph(printable(text), width, first="note: ", rest="      ")
+    return lines
+
+
+def _grouped(
+    rows: Sequence[_Row], lines: Sequence[str], width: int, below: Callable[[_Row], list[str]] | None = None
+) -> list[str]:
+    """Put a heading before the rows of one run and evalset, and what belongs below a row after it."""
+    header, *body = lines
+    grouped = [header]
+    for heading, members in groupby(zip(rows, body, strict=True), key=lambda pair: _heading(pair[0])):
+        grouped.append(cut(heading, width))
+        for row, line in members:
+            grouped += [line, *(below(row) if below else [])]
+    return grouped
+
+
+def _heading(row: EvalRow | Verdict) -> str:
+    return printable(f"{row.run_name} on {row.evalset}")
+
+
+def _change(before: float | None, after: float | None, places: int) -> str:
+    if after is None:
+        return ""
+    return fixed(after, places) if before is None else f"{fixed(before, places)} -> {fixed(after, places)}"
+
+
+def _time(seconds: float) -> str:
+    """Write a duration.
+
+    >>> _time(20.44), _time(192.4)
+    ('20.4 s', '3 min 12 s')
+    """
+    whole = round(seconds)
+    return f"{seconds:.1f} s" if whole < 100 else f"{whole // 60} min {whole % 60} s"
