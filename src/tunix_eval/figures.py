@@ -6,13 +6,13 @@ import math
 
 
 def decimals(*values: float | None) -> int:
-    """Return the decimals that show these values together: 3, and more where all are below 0.1.
+    """Return the decimals that show these values together: 3, and more where all are below 0.01.
 
-    >>> decimals(0.98, 0.001), decimals(0.0123, 0.0119), decimals(0.0)
+    >>> decimals(0.98, 0.001), decimals(0.00123, 0.00119), decimals(0.0)
     (3, 4, 3)
     """
     scale = max((abs(value) for value in values if value is not None), default=0.0)
-    return 3 if scale >= 0.1 or scale == 0 else min(2 - math.floor(math.log10(scale)), 12)
+    return 3 if scale >= 0.01 or scale == 0 else min(1 - math.floor(math.log10(scale)), 12)
 
 
 def fixed(value: float | None, places: int = 3, *, signed: bool = False) -> str:
