@@ -53,7 +53,8 @@ def normalised_prompt(text: str) -> str:
     >>> normalised_prompt("  What is  2+2?\\n") == normalised_prompt("what is 2+2?")
     True
     """
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text)).strip().casefold()
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _SPACE.sub(" ", unicodedata.normalize("NFKC", folded)).strip()
 
 
 def prompt_digest(prompt: str) -> str:

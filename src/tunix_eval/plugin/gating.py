@@ -178,9 +178,7 @@ def update_baseline(session: Session, run: Run, evalset: Evalset) -> None:
     path = baseline_path(session, run.spec, evalset)
     with session.store.lock(f"baseline-{run.spec.name}-{evalset.name}".replace("/", "_")):
         old = _readable_baseline(path)
-        count = session.options.baseline_runs or (len(old.runs) if old else 1)
-        seeds = range(run.spec.seed, run.spec.seed + count)
-        runs = [session.run(run.spec.model_copy(update={"seed": seed})) for seed in seeds]
+        runs = [session.run(spec) for spec in baseline_specs(session, run.spec, evalset)]
         scorers = session.registry.scorers(run.spec.scorers)
         evaluations = [session.evaluation(one, evalset) for one in runs]
         new = make_baseline(
@@ -196,6 +194,13 @@ def update_baseline(session: Session, run: Run, evalset: Evalset) -> None:
             write_atomic(path, baseline_text(new))
             for line in describe_change(old, new):
                 session.rows.append(Note(f"baseline {path}: {line}"))
+
+
+def baseline_specs(session: Session, spec: RunSpec, evalset: Evalset) -> list[RunSpec]:
+    """Return the spec under every training seed that an updated baseline will hold."""
+    old = _readable_baseline(baseline_path(session, spec, evalset))
+    count = session.options.baseline_runs or (len(old.runs) if old else 1)
+    return [spec.model_copy(update={"seed": spec.seed + offset}) for offset in range(count)]
 
 
 def _provenance(run: Run) -> BaselineRun:

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from tunix_eval.errors import ArtifactError, SpecError, TrainingError, TunixEvalError
-from tunix_eval.plugin.gating import baseline_path, check_metric, comparable_baseline, gate_evalset
+from tunix_eval.plugin.gating import baseline_path, baseline_specs, check_metric, comparable_baseline, gate_evalset
 from tunix_eval.plugin.items import DATA_FIXTURES, EVALSET_FIXTURES, FIXTURES, RUN_FIXTURES, fixtures_of, misspelt
 from tunix_eval.plugin.prepare import make_format
 from tunix_eval.plugin.session import Session, missing_run, run_file_path
 from tunix_eval.plugin.training import Identity
 from tunix_eval.records import Evalset
-from tunix_eval.specs import GateSpec, RunSpec, validated
+from tunix_eval.specs import GateSpec, RunSpec, resolve_reference, validated
 
 _CHECKPOINTS_AT_ONCE = 3
 _COPIES_IN_TRAINING = 4
@@ -318,14 +318,19 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
     """Count what a need that can be met will cause."""
     if need.error or need.skip or need.spec is None or not need.run:
         return
-    specs = [need.spec, *(session.spec(run_file_path(gate.than, need.folder), {}) for gate in need.gates if gate.than)]
+    specs = [need.spec]
+    for gate in need.gates:
+        if gate.than:
+            specs.append(session.spec(run_file_path(gate.than, need.folder), {}))
+        if gate.rule == "no_worse" and session.options.update_baselines:
+            specs += baseline_specs(session, need.spec, gate_evalset(session, need.spec, gate, need.evalset))
     for spec in specs:
         identity = session.identity(spec)
         if session.recorded(spec) is not None:
             plan.reused[identity.run_id] = spec
         else:
             plan.training[identity.run_id] = (spec, identity.stop_after or session.prepared(spec).total_steps)
-    plan.evalsets |= {session.evalset(reference).name for reference in [need.evalset or ""] if reference}
+    plan.evalsets |= {session.evalset(need.evalset).name} if need.evalset else set()
     for gate in need.gates:
         evalset = gate_evalset(session, need.spec, gate, need.evalset)
         plan.evalsets.add(evalset.name)

@@ -1,0 +1,119 @@
+"""Run files: what is accepted, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunix_eval.errors import SpecError
+from tunix_eval.specs import GateSpec, ModelSpec, RunSpec, TrainingSpec, is_path, read_run_file, validated
+
+TEXT = """
+name = "addition"
+dataset = "addition-v1"
+renderer = "plain"
+evalsets = ["addition-heldout", "mine.jsonl"]
+
+[model]
+preset = "tiny"
+
+[training]
+steps = 10
+
+[[gates]]
+rule = "at_least"
+metric = "exact"
+value = 0.9
+"""
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    path = tmp_path / "addition.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_filled_in_and_paths_start_from_the_run_file(run_file: Path) -> None:
+    spec = read_run_file(run_file)
+    assert (spec.tokenizer, spec.trainer, spec.seed, spec.scorers) == ("bytes", "flax", 0, ("exact",))
+    assert spec.evalsets == ("addition-heldout", str(run_file.parent / "mine.jsonl"))
+    assert spec.gates == (GateSpec(rule="at_least", metric="exact", value=0.9),)
+
+
+def test_overrides_nest_and_rename(run_file: Path) -> None:
+    spec = read_run_file(run_file, {"training": {"steps": 100}, "style": "none"})
+    assert (spec.training.steps, spec.style, spec.dataset) == (100, "none", "addition-v1")
+    assert spec.name == "addition[style=none,training.steps=100]"
+
+
+def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
+    with pytest.raises(SpecError, match=r"unknown key 'training\.step'\. Did you mean 'steps'\?"):
+        read_run_file(run_file, {"training": {"step": 100}})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('dataset = "', 'datset = "', "'dataset' is missing"),
+        ('dataset = "', 'datset = "', "unknown key 'datset'. Did you mean 'dataset'?"),
+        ("steps = 10", "steps = 0", "training.steps: Input should be greater than or equal to 1, found 0"),
+        ("steps = 10", "", "training: give either steps or epochs"),
+        ("steps = 10", "steps = 10\nepochs = 2", "training: give either steps or epochs"),
+        ('preset = "tiny"', "width = 8", "model: no layers, heads, mlp_width; name a preset (tiny, small)"),
+        ('preset = "tiny"', 'preset = "tiny"\nheads = 3', "model: width 128 over 3 heads is no even whole number"),
+        ("value = 0.9", "", "gates.0: at_least needs value"),
+        ("value = 0.9", "value = 0.9\nmargin = 0.1", "gates.0: at_least takes no margin"),
+        ("value = 0.9", 'value = 0.9\nthan = "b"', "gates.0: at_least takes no than"),
+        ("value = 0.9", "value = 0.9\nalpa = 0.1", "unknown key 'gates.0.alpa'. Did you mean 'alpha'?"),
+        ('name = "addition"', 'name = "../up"', "name: '../up' is no key"),
+        ("[model]", "[generation]\ntemperature = 0.7\n[model]", "generation.temperature: 0.7 was asked for"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(run_file: Path, old: str, new: str, message: str) -> None:
+    run_file.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        read_run_file(run_file)
+    assert f"{run_file}: {message}" in str(caught.value)
+
+
+def test_a_toml_error_carries_line_and_column(run_file: Path) -> None:
+    run_file.write_text(TEXT.replace('"plain"', "plain"), encoding="utf-8")
+    with pytest.raises(SpecError, match=r"addition\.toml: Invalid value \(at line 4, column 12\)"):
+        read_run_file(run_file)
+
+
+def test_a_missing_run_file_and_a_binary_one_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"none\.toml: no such run file"):
+        read_run_file(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SpecError, match=r"binary\.toml: cannot be read"):
+        read_run_file(tmp_path / "binary.toml")
+
+
+def test_a_size_beside_a_preset_overrides_it() -> None:
+    assert ModelSpec(preset="tiny", layers=3).sizes() == {"layers": 3, "width": 128, "heads": 4, "mlp_width": 512}
+
+
+@pytest.mark.parametrize("reference", ["a/b", "set.jsonl", "./x", "run.toml", "x.jsonl.gz"])
+def test_a_slash_or_a_file_suffix_makes_a_path(reference: str) -> None:
+    assert is_path(reference)
+
+
+@pytest.mark.parametrize("reference", ["addition-v1", "golden-v1.2", "my.set"])
+def test_other_references_are_names(reference: str) -> None:
+    assert not is_path(reference)
+
+
+@pytest.mark.parametrize("table", [{"steps": "ten"}, {"steps": 1, "rows": None}, {"steps": 1, "learning_rate": -1}])
+def test_values_of_the_wrong_kind_are_shown(table: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="found "):
+        validated(TrainingSpec, table, where="here")
+
+
+def test_a_spec_is_frozen(run_file: Path) -> None:
+    spec: RunSpec = read_run_file(run_file)
+    with pytest.raises(ValueError, match="frozen"):
+        spec.seed = 3  # type: ignore[misc]

@@ -1,0 +1,185 @@
+"""The artifacts directory: atomic, locked, checked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunix_eval.errors import ArtifactError
+from tunix_eval.records import Generation
+from tunix_eval.store import RunManifest, Store, artifact_digests, pretty_json, write_atomic
+
+RUN_ID, KEY = "0123456789abcdef", "ab" * 32
+
+
+def manifest(**changes: Any) -> RunManifest:
+    values: dict[str, Any] = {
+        "run_id": RUN_ID,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "dataset_key": "addition-v1",
+        "dataset_sha256": "a",
+        "sequences_sha256": "b",
+        "recipe": {"name": "addition"},
+        "training_config": {"steps": 3},
+        "model": {"layers": 2},
+        "trainer": {"name": "flax"},
+        "renderer": {"name": "plain"},
+        "tokenizer": {"name": "bytes"},
+        "seed": 0,
+        "git_sha": None,
+        "git_dirty": None,
+        "packages": {},
+        "device": {"platform": "cpu"},
+        "xla_flags": "",
+        "steps": 3,
+        "total_steps": 3,
+        "parameter_count": 10,
+        "tokens": 30,
+        "wall_seconds": 0.1,
+        "resumed_from": None,
+        "status": "complete",
+        "weights_sha256": "c",
+        "artifacts": {},
+    }
+    return RunManifest(**(values | changes))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "artifacts")
+
+
+def test_a_recorded_run_is_found_again_and_another_is_not(store: Store) -> None:
+    store.record_run(manifest())
+    assert store.find_run(RUN_ID) == manifest()
+    assert store.find_run("f" * 16) is None
+    text = (store.run_directory(RUN_ID) / "run_manifest.json").read_text()
+    assert '"model_config": {' in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"run_id": "x"}'])
+def test_a_damaged_manifest_is_named_and_says_how_to_go_on(store: Store, text: str) -> None:
+    write_atomic(store.run_directory(RUN_ID) / "run_manifest.json", text)
+    with pytest.raises(ArtifactError, match=r"run_manifest\.json: damaged; train the run again with --tunix-retrain"):
+        store.find_run(RUN_ID)
+
+
+def test_a_manifest_of_another_run_is_refused(store: Store) -> None:
+    write_atomic(
+        store.run_directory(RUN_ID) / "run_manifest.json",
+        pretty_json(manifest(run_id="f" * 16).model_dump(mode="json")),
+    )
+    with pytest.raises(ArtifactError, match=r"is of run f{16}, expected 0123456789abcdef"):
+        store.find_run(RUN_ID)
+
+
+@pytest.mark.parametrize("key", ["..", "a/b", "", "/etc/passwd", "0123456789ABCDEF"])
+def test_a_key_is_no_path(store: Store, key: str) -> None:
+    with pytest.raises(ArtifactError, match="is no run id"):
+        store.find_run(key)
+
+
+def test_a_changed_or_missing_file_of_a_run_is_named_with_both_digests(store: Store) -> None:
+    weights = store.run_directory(RUN_ID) / "checkpoint-final" / "params"
+    write_atomic(weights, "weights")
+    write_atomic(store.run_directory(RUN_ID) / "metrics.jsonl", "{}\n")
+    recorded = manifest(artifacts=artifact_digests(store.run_directory(RUN_ID)))
+    assert list(recorded.artifacts) == ["checkpoint-final/params"]
+    store.verify_run(recorded)
+    weights.write_text("Weights")
+    with pytest.raises(
+        ArtifactError, match=r"checkpoint-final/params: digest mismatch: found \w{16}, the manifest has"
+    ):
+        store.verify_run(recorded)
+    weights.unlink()
+    with pytest.raises(ArtifactError, match="found no file"):
+        store.verify_run(recorded)
+
+
+def test_setting_a_run_aside_keeps_the_last_one(store: Store) -> None:
+    store.set_aside(RUN_ID)
+    store.record_run(manifest(seed=1))
+    store.set_aside(RUN_ID)
+    assert store.find_run(RUN_ID) is None
+    store.record_run(manifest(seed=2))
+    store.set_aside(RUN_ID)
+    aside = store.root / "runs" / f"{RUN_ID}.replaced" / "run_manifest.json"
+    assert RunManifest.model_validate_json(aside.read_text()).seed == 2
+
+
+def test_generations_come_back_as_they_were_and_damaged_ones_are_made_again(store: Store) -> None:
+    made = [Generation((1, 2), "stop"), Generation((), "length")]
+    assert store.find_generations(KEY) is None
+    store.record_generations(KEY, made)
+    assert store.find_generations(KEY) == made
+    (store.root / "completions" / f"{KEY}.jsonl").write_text('{"ids": [1')
+    assert store.find_generations(KEY) is None
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_atomic(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(path, "new \udcff")
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_written_file_has_the_permissions_that_the_user_asked_for(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "x", "")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_place_that_cannot_be_written_is_named_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match=r"file/x: cannot be written: .*--tunix-artifacts DIR"):
+        write_atomic(tmp_path / "file" / "x", "")
+    with pytest.raises(ArtifactError, match="cannot be written"), Store(tmp_path / "file").lock("a"):
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_free(store: Store) -> None:
+    program = textwrap.dedent(f"""
+        import pathlib, time
+        from tunix_eval.store import Store
+        with Store(pathlib.Path({str(store.root)!r})).lock("run-x"):
+            print("held", flush=True)
+            time.sleep(60)
+    """)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    with store.lock("run-x"):
+        pass
+
+
+def test_a_lock_that_is_held_is_waited_for(store: Store) -> None:
+    program = textwrap.dedent(f"""
+        import pathlib
+        from tunix_eval.store import Store
+        print("waiting", flush=True)
+        with Store(pathlib.Path({str(store.root)!r})).lock("run-x"):
+            print("held", flush=True)
+    """)
+    with store.lock("run-x"):
+        waiting = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "waiting\n"
+        time.sleep(0.3)
+        assert waiting.poll() is None
+    assert waiting.stdout.readline() == "held\n"
+    waiting.stdout.close()
+    assert waiting.wait() == 0
