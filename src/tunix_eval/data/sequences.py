@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -24,14 +25,16 @@ def encode_trace(trace: Trace, *, renderer: Renderer, tokenizer: Tokenizer, styl
     """
     try:
         spans = renderer.render(conversation(trace, style), generation_prompt=False)
-        ids, supervised = _encode(spans, renderer, tokenizer)
+        pieces = _encode(spans, renderer, tokenizer)
     except RenderError as error:
         raise RenderError(f"trace '{trace.id}': {error}") from None
+    lengths = tuple(map(len, pieces))
     return TokenSequence(
         trace_id=str(trace.id),
         spans=spans,
-        ids=np.array(ids, dtype=np.int32),
-        loss_mask=np.array(supervised, dtype=np.bool_),
+        ids=np.array(list(itertools.chain.from_iterable(pieces)), dtype=np.int32),
+        loss_mask=np.repeat([span.supervised for span in spans], lengths),
+        span_lengths=lengths,
     )
 
 
@@ -45,10 +48,10 @@ def encode_prompt(item: EvalItem, *, renderer: Renderer, tokenizer: Tokenizer) -
     """
     try:
         spans = renderer.render(prompt_conversation(item), generation_prompt=True)
-        ids, _ = _encode(spans, renderer, tokenizer)
+        pieces = _encode(spans, renderer, tokenizer)
     except RenderError as error:
         raise RenderError(f"item '{item.id}': {error}") from None
-    return np.array(ids, dtype=np.int32)
+    return np.array(list(itertools.chain.from_iterable(pieces)), dtype=np.int32)
 
 
 def stop_ids(renderer: Renderer, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -85,11 +88,11 @@ def check_lengths(sequences: Sequence[TokenSequence], *, row_tokens: int, source
         raise DataError("\n".join(lines))
 
 
-def _encode(spans: Iterable[Span], renderer: Renderer, tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
+def _encode(spans: Iterable[Span], renderer: Renderer, tokenizer: Tokenizer) -> list[list[int]]:
+    """Return the ids of each span."""
     control = {token: tokenizer.control_id(token) for token in renderer.control_tokens}
     forbidden = frozenset(control.values())
-    ids: list[int] = []
-    supervised: list[bool] = []
+    pieces = []
     for span in spans:
         if span.control:
             encoded = [control[span.text] if span.text in control else tokenizer.control_id(span.text)]
@@ -97,6 +100,5 @@ def _encode(spans: Iterable[Span], renderer: Renderer, tokenizer: Tokenizer) -> 
             encoded = tokenizer.encode(span.text)
             if not forbidden.isdisjoint(encoded):
                 raise RenderError(f"tokenizer '{tokenizer.name}' gave a control id for plain text")
-        ids += encoded
-        supervised += [span.supervised] * len(encoded)
-    return ids, supervised
+        pieces.append(encoded)
+    return pieces

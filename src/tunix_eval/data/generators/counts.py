@@ -49,6 +49,7 @@ def reading(draw: Draw) -> Problem:
     pages = slow * days + draw.between(40, 250)
     rest = pages - slow * days
     extra = -(-rest // fast)
+    before, until = fast * (extra - 1), fast * extra
     return Problem(
         f"{name} reads a book of {pages} pages: {slow} pages a day for {days} days, then {fast} pages a day. "
         f"On which day does {name} finish it?",
@@ -56,8 +57,8 @@ def reading(draw: Draw) -> Problem:
         (
             f"The first {days} days cover {slow} * {days} = {slow * days} pages.",
             f"That leaves {pages} - {slow * days} = {rest} pages.",
-            f"At {fast} a day, {counted(extra - 1, 'more day')} cover {fast} * {extra - 1} = {fast * (extra - 1)} pages, "
-            f"and {counted(extra, 'more day')} up to {fast} * {extra} = {fast * extra} pages.",
+            f"At {fast} a day, {counted(extra - 1, 'more day')} cover {fast} * {extra - 1} = {before} pages, "
+            f"and {counted(extra, 'more day')} up to {fast} * {extra} = {until} pages.",
             f"The book is finished on day {days} + {extra} = {days + extra}.",
         ),
     )
@@ -69,13 +70,14 @@ def trucks(draw: Draw) -> Problem:
     capacity = load * trips
     boxes = capacity * draw.between(2, 9) + draw.between(1, capacity)
     needed = -(-boxes // capacity)
+    too_few = (needed - 1) * capacity
     return Problem(
         f"A warehouse has to move {boxes} boxes in one day. A truck carries {load} boxes and makes {trips} trips a "
         "day. How many trucks are needed at least?",
         f"{needed}",
         (
             f"One truck moves {load} * {trips} = {capacity} boxes a day.",
-            f"For {counted(needed - 1, 'truck')} that is {needed - 1} * {capacity} = {(needed - 1) * capacity} boxes, too few.",
+            f"For {counted(needed - 1, 'truck')} that is {needed - 1} * {capacity} = {too_few} boxes, too few.",
             f"For {counted(needed, 'truck')} it is {needed} * {capacity} = {needed * capacity} boxes, which is enough.",
         ),
     )

@@ -149,8 +149,8 @@ def temperature(draw: Draw) -> Problem:
     rise, more = draw.between(2, 4), draw.between(2, 5)
     low = start - fall * hours
     return Problem(
-        f"At {place} it is {counted(start, 'degree')}. The temperature falls by {fall} degrees an hour for {hours} hours, then "
-        f"rises by {rise} degrees an hour for {more} hours. How many degrees is it then?",
+        f"At {place} it is {counted(start, 'degree')}. The temperature falls by {fall} degrees an hour for {hours} "
+        f"hours, then rises by {rise} degrees an hour for {more} hours. How many degrees is it then?",
         f"{low + rise * more}",
         (
             f"It falls by {fall} * {hours} = {fall * hours} degrees, to {start} - {fall * hours} = {low}.",

@@ -94,8 +94,8 @@ def savings(draw: Draw) -> Problem:
         (
             f"The missing amount is {price} - {has} = {missing} dollars.",
             f"Each week adds {weekly} - {spent} = {rate} dollars.",
-            f"After {counted(weeks - 1, 'week')} there are {has} + {weeks - 1} * {rate} = {has + (weeks - 1) * rate} dollars, "
-            "which is too little.",
+            f"After {counted(weeks - 1, 'week')} there are {has} + {weeks - 1} * {rate} = "
+            f"{has + (weeks - 1) * rate} dollars, which is too little.",
             f"After {weeks} weeks there are {has} + {weeks} * {rate} = {has + weeks * rate} dollars, which is enough.",
         ),
     )
