@@ -1,0 +1,47 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tunix_eval.errors import ArtifactError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write aside, fsync, rename.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add to the end of a file and fsync; a kill may leave a part of `data`.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: Exception) -> ArtifactError:
+    """Build the error for a full, read-only or missing disk."""
+    return ArtifactError(f"{path}: cannot be written: {error}; free space or choose another artifacts directory")

@@ -1,0 +1,42 @@
+"""The order in which rows are trained on."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from tunix_eval.specs import TrainingSpec
+
+
+def total_steps(training: TrainingSpec, rows: int) -> int:
+    """Return the optimizer steps that a spec asks for, given the packed rows of the dataset.
+
+    >>> total_steps(TrainingSpec(epochs=2, rows=4), 5), total_steps(TrainingSpec(steps=7), 5)
+    (3, 7)
+    """
+    if training.steps is not None:
+        return training.steps
+    assert training.epochs is not None
+    return math.ceil(training.epochs * rows / training.rows)
+
+
+def row_indices(seed: int, *, rows: int, start: int, count: int) -> npt.NDArray[np.int64]:
+    """Return `count` places of the row stream from place `start` on, int64[count].
+
+    The stream is one permutation of all rows after another, each drawn from the seed and the epoch alone, so
+    that any place of it is known without the places before.
+
+    >>> sorted(row_indices(0, rows=3, start=3, count=3).tolist())
+    [0, 1, 2]
+    """
+    places = np.arange(start, start + count)
+    epochs, offsets = np.divmod(places, rows)
+    return np.array([_permutation(seed, int(e), rows)[o] for e, o in zip(epochs, offsets, strict=True)], np.int64)
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, rows: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(rows)
