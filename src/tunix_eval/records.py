@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from tunix_eval.errors import unknown_name
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from tunix_eval.specs import GenerationSpec, ModelSpec, TrainingSpec
 
-    TokenArray = npt.NDArray[np.int32]
-    MaskArray = npt.NDArray[np.bool_]
+TokenArray = npt.NDArray[np.int32]
+MaskArray = npt.NDArray[np.bool_]
 
 Text50k = Annotated[str, msgspec.Meta(min_length=1, max_length=50_000)]
 Text20k = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]

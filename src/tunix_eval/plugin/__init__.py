@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         cases = cases_of(metafunc)
     except TunixEvalError as error:
-        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
+        reason = reporting.with_short_paths(metafunc.config, str(error))
+        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {reason}") from None
     metafunc.parametrize("tunix_case", cases, ids=[case.id for case in cases], indirect=True)
 
 
@@ -186,25 +187,26 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 # ------------------------------------------------------------------------------------------------------------- run
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+# Innermost, so that the other wrappers have begun when this one ends a test.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Fail or skip what the plan says cannot run; a user's mistake is one line."""
     made = item.config.stash.get(PLAN_KEY, None)
     need = made.needs.get(item.nodeid) if made else None
     if need is not None and need.error:
-        pytest.fail(need.error, pytrace=False)
+        pytest.fail(reporting.with_short_paths(item.config, need.error), pytrace=False)
     if need is not None and need.skip:
         pytest.skip(need.skip)
     return (yield from _in_one_line(item))
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Show a user's mistake as one line."""
     return (yield from _in_one_line(item))
 
 
-def _in_one_line(item: pytest.Item) -> Iterator[None]:
+def _in_one_line(item: pytest.Item) -> Generator[None, object, object]:
     try:
         return (yield)
     except TunixEvalError as error:
@@ -213,16 +215,15 @@ def _in_one_line(item: pytest.Item) -> Iterator[None]:
         reason = str(error)
         if not (item.config.option.tunix_require and item.get_closest_marker("tunix_gate")):
             pytest.skip(reason)
-    pytest.fail(reason, pytrace=False)
-    return None
+    pytest.fail(reporting.with_short_paths(item.config, reason), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Send along what the session did since the last report; xdist carries it to the controller."""
-    report: Any = yield
+    report = yield
     session = item.config.stash.get(SESSION_KEY, None)
     rows = session.take_rows() if session is not None else []
     if rows:
-        report.tunix_rows = rows
+        report.tunix_rows = rows  # type: ignore[attr-defined]
     return report

@@ -192,8 +192,7 @@ def update_baseline(session: Session, run: Run, evalset: Evalset) -> None:
         )
         if not same_content(old, new):
             write_atomic(path, baseline_text(new))
-            for line in describe_change(old, new):
-                session.rows.append(Note(f"baseline {path}: {line}"))
+            session.rows.append(Note("\n".join([f"wrote {path}", *describe_change(old, new)])))
 
 
 def baseline_specs(session: Session, spec: RunSpec, evalset: Evalset) -> list[RunSpec]:

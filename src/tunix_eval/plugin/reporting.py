@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import tempfile
@@ -134,7 +135,7 @@ def print_plan(config: pytest.Config, plan: Plan | None) -> int:
         tell("tunix-eval: no test uses it; nothing to do")
         return 0
     for line in plan.lines():
-        tell(line)
+        tell(with_short_paths(config, line))
     return sum(bool(need.error) for need in plan.needs.values())
 
 
@@ -151,6 +152,11 @@ def say(config: pytest.Config) -> Callable[[str], None]:
             terminal.write_line(line)
 
     return tell
+
+
+def with_short_paths(config: pytest.Config, text: str) -> str:
+    """Write paths below the folder that pytest was called in as its user would."""
+    return text.replace(f"{config.invocation_params.dir}{os.sep}", "")
 
 
 def _coloured(terminal: pytest.TerminalReporter, line: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from tunix_eval.errors import DataError, TunixEvalError
 from tunix_eval.plugin.gating import compared_run, gate_evalset
 from tunix_eval.plugin.plan import Need
+from tunix_eval.plugin.reporting import with_short_paths
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.views import enforce
 
@@ -25,7 +26,7 @@ class RunFile(pytest.File):
         try:
             spec = Session.open(self.config).spec(self.path, {})
         except TunixEvalError as error:
-            raise self.CollectError(str(error)) from None
+            raise self.CollectError(with_short_paths(self.config, str(error))) from None
         folder = self.path.parent
 
         def item(name: str, stage: Stage, **need: Any) -> RunItem:
