@@ -38,3 +38,11 @@ def test_a_mistake_in_a_training_option_is_one_line_with_a_suggestion(pytester: 
     result = pytester.runpytest_subprocess("--tunix-train", RUN_FILE.name)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*trainer 'ngram': unknown training option 'oder'. Did you mean 'order'?*"])
+
+
+def test_a_trainer_without_jax_never_wakes_it(pytester: pytest.Pytester) -> None:
+    shutil.copy(RUN_FILE, pytester.path)
+    pytester.makeconftest("import sys\n\ndef pytest_unconfigure():\n    print('JAX', 'jax' in sys.modules)\n")
+    result = pytester.runpytest_subprocess("--tunix-train", RUN_FILE.name)
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(["JAX False"])
