@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from tunix_eval.figures import fixed
 from tunix_eval.gate.baseline import Baseline, BaselineMetric
 from tunix_eval.statistics import mean
@@ -25,8 +28,8 @@ def describe_change(old: Baseline | None, new: Baseline) -> list[str]:
         for label, one, other in (
             ("evalset", old.evalset_sha256, new.evalset_sha256),
             ("prompts", old.prompts_sha256, new.prompts_sha256),
-            ("packages", [run.packages for run in old.runs], [run.packages for run in new.runs]),
-            ("device", [run.device for run in old.runs], [run.device for run in new.runs]),
+            ("packages", _distinct(run.packages for run in old.runs), _distinct(run.packages for run in new.runs)),
+            ("device", _distinct(run.device for run in old.runs), _distinct(run.device for run in new.runs)),
         )
         if one != other
     ]
@@ -39,7 +42,8 @@ def _metric_lines(old: Baseline | None, new: Baseline) -> list[str]:
         before = old.metrics.get(name) if old else None
         was = f"{_summary(before)} -> " if before else "new, "
         scorer = ", scorer changed" if before and before.scorer_sha256 != metric.scorer_sha256 else ""
-        flipped = sum(before.scores.get(one) != values for one, values in metric.scores.items()) if before else 0
+        same_runs = old is not None and len(old.runs) == len(new.runs)
+        flipped = sum(before.scores.get(i) != row for i, row in metric.scores.items()) if before and same_runs else 0
         items = f", {_plural(flipped, 'item')} with other scores" if flipped else ""
         unmeasured = sum(None in values for values in metric.scores.values())
         missing = f", {_plural(unmeasured, 'item')} without a value: its gates will fail" if unmeasured else ""
@@ -50,6 +54,14 @@ def _metric_lines(old: Baseline | None, new: Baseline) -> list[str]:
 def _summary(metric: BaselineMetric) -> str:
     values = [value for row in metric.scores.values() for value in row if value is not None]
     return f"{_plural(len(metric.scores), 'item')}, mean {fixed(mean(values))}" if values else "no values"
+
+
+def _distinct(tables: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
+    for table in tables:
+        if table not in kept:
+            kept.append(table)
+    return kept
 
 
 def _plural(count: int, noun: str) -> str:

@@ -120,7 +120,7 @@ def _reason(case: Case, compared: Comparison, notes: tuple[str, ...]) -> str:
     """Write the paragraph.
 
     addition/exact: 0.980 -> 0.910 over 200 items (lost 17, won 3; drop 0.070, 90% interval 0.036 to 0.110,
-    p 0.0008, allowed 0); mid-p McNemar, Tango's interval; a drop of 0.055 would be found 80 times in 100
+    p 0.0007, allowed 0); mid-p McNemar, Tango's interval; a drop of 0.055 would be found 80 times in 100
     """
     gate, better = case.gate, case.gate.rule == "better"
     reference, current = mean_of_means(case.reference), mean_of_means(case.current)

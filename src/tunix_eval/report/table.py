@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import TypeVar
 
 import msgspec
@@ -111,16 +110,13 @@ def _grouped(
 ) -> list[str]:
     """Put a heading before the rows of one run and evalset, and what belongs below a row after it."""
     header, *body = lines
-    grouped = [header]
-    for heading, members in groupby(zip(rows, body, strict=True), key=lambda pair: _heading(pair[0])):
-        grouped.append(cut(heading, width))
-        for row, line in members:
-            grouped += [line, *(below(row) if below else [])]
+    grouped, last = [header], ""
+    for row, line in zip(rows, body, strict=True):
+        heading = printable(f"{row.run_name} on {row.evalset}")
+        grouped += [line] if heading == last else [cut(heading, width), line]
+        grouped += below(row) if below else []
+        last = heading
     return grouped
-
-
-def _heading(row: EvalRow | Verdict) -> str:
-    return printable(f"{row.run_name} on {row.evalset}")
 
 
 def _change(before: float | None, after: float | None, places: int) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from tunix_eval.errors import ArtifactError
-from tunix_eval.records import Completion, EvalItem, ExtractionStatus, Score, ScoredItem, Turn
+from tunix_eval.records import Completion, EvalItem, ExtractionStatus, Score, ScoredItem, Text50k, Turn
 
 
 class EvalMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -19,7 +19,7 @@ class EvalMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stop_reason: Literal["stop", "length"]
     aliases: tuple[str, ...] = ()
     cluster: str | None = None
-    system: str | None = None
+    system: Text50k | None = None
     messages: tuple[Turn, ...] = ()
     notes: dict[str, str] = {}
     """Scorer -> why there is no score, or what else it had to say."""
@@ -32,11 +32,11 @@ class EvalLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     example_id: str
-    prompt: str
+    prompt: Text50k
     generated_response: str
     extracted_answer: str | None
     extraction_status: ExtractionStatus
-    expected_response: str
+    expected_response: Text50k
     scores: dict[str, float | None]
     category: str | None
     difficulty: str | None

@@ -1,0 +1,300 @@
+"""Baselines: making, comparing and describing them, and the committed file."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunix_eval.errors import BaselineError
+from tunix_eval.gate import (
+    Baseline,
+    BaselineMetric,
+    BaselineRun,
+    baseline_runs,
+    baseline_text,
+    check_comparable,
+    describe_change,
+    make_baseline,
+    read_baseline,
+    run_scores,
+    same_content,
+)
+from tunix_eval.records import Completion, EvalItem, Score, ScoredItem
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SCORERS = {"exact": ("e" * 64, False), "answer_nll": ("n" * 64, True)}
+
+
+def provenance(seed):
+    return BaselineRun(
+        run_id=f"run{seed}",
+        seed=seed,
+        weights_sha256=f"{seed}" * 64,
+        packages={"jax": "0.10.2", "flax": "0.12.8"},
+        device={"platform": "cpu", "kind": "cpu", "count": 1, "cpu_features": ["avx2"]},
+    )
+
+
+def scored(values):
+    """Scored items i0, i1, ... with (exact, answer_nll) each."""
+    return [
+        ScoredItem(
+            item=EvalItem(id=f"i{index}", prompt="p", expected_answer="a"),
+            completion=Completion(item_id=f"i{index}", text="a", answer="a", status="ok", stop_reason="stop", tokens=1),
+            scores={"exact": Score(exact), "answer_nll": Score(nll)},
+        )
+        for index, (exact, nll) in enumerate(values)
+    ]
+
+
+def baseline(*columns, created_at=NOON, scorers=SCORERS, prompts="p" * 64):
+    columns = columns or ([(1.0, 0.25), (0.0, 3.5)], [(1.0, 0.125), (1.0, 2.0)])
+    return make_baseline(
+        run_name="addition",
+        evalset="heldout",
+        evalset_sha256="s" * 64,
+        prompts_sha256=prompts,
+        scorers=scorers,
+        runs=[(provenance(seed), scored(values)) for seed, values in enumerate(columns)],
+        created_at=created_at,
+    )
+
+
+def compare(held, **changed):
+    arguments = {
+        "evalset_sha256": "s" * 64,
+        "prompts_sha256": "p" * 64,
+        "scorer_sha256": "e" * 64,
+        "metric": "exact",
+        "item_ids": ["i0", "i1"],
+        "path": "baselines/addition/heldout.json",
+    }
+    check_comparable(held, **(arguments | changed))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "heldout.json"
+
+
+def test_the_text_has_sorted_keys_and_one_item_a_line(snapshot):
+    assert baseline_text(baseline()) == snapshot
+
+
+def test_a_baseline_reads_back_as_it_was_written(path):
+    path.write_text(baseline_text(baseline()))
+    assert read_baseline(path) == baseline()
+
+
+values = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
+
+
+@given(st.dictionaries(st.text(min_size=1), st.tuples(values, values), min_size=1, max_size=5), st.text())
+def test_any_ids_scores_and_names_survive_the_file(tmp_path_factory, scores, name):
+    one = baseline().model_copy(
+        update={
+            "run_name": name,
+            "metrics": {"m": BaselineMetric(scorer_sha256="x", lower_is_better=False, scores=scores)},
+        }
+    )
+    path = tmp_path_factory.mktemp("baseline") / "b.json"
+    path.write_text(baseline_text(one), encoding="utf-8")
+    assert read_baseline(path) == one
+
+
+def test_one_changed_score_changes_one_line(path):
+    changed = baseline([(1.0, 0.25), (0.0, 3.5)], [(1.0, 0.125), (0.0, 2.0)])
+    old, new = baseline_text(baseline()).splitlines(), baseline_text(changed).splitlines()
+    assert [(a, b) for a, b in zip(old, new, strict=True) if a != b] == [
+        ('        "i1": [0, 1]', '        "i1": [0, 0]')
+    ]
+
+
+def test_the_runs_of_a_baseline_carry_their_own_scores():
+    first, second = baseline_runs(baseline(), "answer_nll")
+    assert (first.run_id, first.seed, first.weights_sha256) == ("run0", 0, "0" * 64)
+    assert first.values == {"i0": 0.25, "i1": 3.5}
+    assert second.values == {"i0": 0.125, "i1": 2.0}
+    direct = run_scores(scored([(1.0, 0.25), (0.0, 3.5)]), "answer_nll", run_id="run0", seed=0, weights_sha256="0" * 64)
+    assert direct == first
+
+
+def test_a_metric_that_is_not_there_is_named_with_a_suggestion():
+    with pytest.raises(BaselineError, match=r"no metric 'exat', it holds answer_nll, exact\. Did you mean 'exact'\?"):
+        baseline_runs(baseline(), "exat")
+
+
+# ------------------------------------------------------------------------------------------------------------ making
+
+
+def test_runs_on_different_items_make_no_baseline():
+    with pytest.raises(BaselineError, match="addition on heldout: 2 runs do not have the same items"):
+        baseline([(1.0, 1.0), (1.0, 1.0)], [(1.0, 1.0)])
+
+
+def test_no_runs_no_items_and_unscored_metrics_make_no_baseline():
+    with pytest.raises(BaselineError, match="do not have the same items"):
+        baseline([])
+    with pytest.raises(BaselineError, match="no scores for f1"):
+        baseline(scorers={"f1": ("f" * 64, False)})
+    with pytest.raises(BaselineError, match="no scores for any metric"):
+        baseline(scorers={})
+
+
+# ------------------------------------------------------------------------------------------------------- comparability
+
+
+def test_a_baseline_of_the_same_making_is_comparable():
+    compare(baseline())
+    compare(baseline(), lower_is_better=False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"evalset_sha256": "t" * 64}, "another evalset (ssssssssssss, now tttttttttttt)"),
+        ({"prompts_sha256": "q" * 64}, "other prompts (pppppppppppp, now qqqqqqqqqqqq)"),
+        ({"scorer_sha256": "f" * 64}, "another version of scorer 'exact' (eeeeeeeeeeee, now ffffffffffff)"),
+        ({"item_ids": ["i0", "i2"]}, "other items (2 differ, such as 'i1')"),
+        ({"lower_is_better": True}, "'exact' declared as higher is better"),
+    ],
+)
+def test_a_baseline_made_with_something_else_never_passes(changed, named):
+    with pytest.raises(BaselineError) as caught:
+        compare(baseline(), **changed)
+    assert str(caught.value) == (
+        f"baselines/addition/heldout.json: made with {named}; "
+        "run `pytest --tunix-train --tunix-update-baselines` to replace it"
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+
+
+def broken(path, text):
+    path.write_text(text)
+    with pytest.raises(BaselineError) as caught:
+        read_baseline(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+    return str(caught.value)[len(str(path)) :]
+
+
+def test_a_missing_baseline_says_how_to_make_it(path):
+    with pytest.raises(BaselineError, match=r"no such baseline; run `pytest --tunix-train --tunix-update-baselines`"):
+        read_baseline(path)
+
+
+def test_a_directory_is_no_baseline(path):
+    path.mkdir()
+    with pytest.raises(BaselineError, match="cannot be read"):
+        read_baseline(path)
+
+
+def test_a_cut_file_is_named_with_line_and_column(path):
+    text = baseline_text(baseline())
+    assert broken(path, text[: len(text) // 2]).startswith(":")
+    assert "restore it from git" in broken(path, text[: len(text) // 2])
+    assert ":1:1: Expecting value" in broken(path, "")
+
+
+def test_a_merge_conflict_that_git_left_is_named_with_its_line(tmp_path):
+    def git(*arguments, check=True):
+        subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false", *arguments],
+            cwd=tmp_path,
+            check=check,
+            capture_output=True,
+        )
+
+    path = tmp_path / "b.json"
+    git("init", "-q", "-b", "main")
+    for branch, nll in (("main", 0.5), ("one", 0.6), ("two", 0.7)):
+        git("checkout", "-q", "-B", branch, *([] if branch == "main" else ["main"]), check=branch != "main")
+        path.write_text(baseline_text(baseline([(1.0, nll)])))
+        git("add", "b.json")
+        git("commit", "-q", "-m", branch)
+    git("merge", "one", check=False)
+    with pytest.raises(BaselineError, match=r"b\.json:\d+: merge conflict; restore one side"):
+        read_baseline(path)
+
+
+def test_a_newer_format_asks_for_an_upgrade(path):
+    text = baseline_text(baseline()).replace('"format_version": 1', '"format_version": 2')
+    assert broken(path, text) == ": format_version 2 is newer, this tunix-eval reads 1; upgrade tunix-eval"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"i1": [0, 1]', '"i1": [0]', "exact: item 'i1' has 1 values for 2 runs"),
+        ('"i1": [0, 1]', '"i9": [0, 1]', "exact: its items are not those of the other metrics"),
+        ('"i1": [0, 1]', '"i0": [0, 1]', "key 'i0' stands twice"),
+        ('"i1": [0, 1]', '"i1": [0, NaN]', "metrics.exact.scores.i1.1"),
+        ('"i1": [0, 1]', '"i1": [0, "1"]', "metrics.exact.scores.i1.1"),
+        ('"run_id": "run1"', '"run_id": "run0"', "run run0 is listed twice"),
+        ('"run_name": "addition"', '"run_title": "addition"', "run_name: Field required (and 1 more)"),
+        ('"created_at": "2026-03-01T12:00:00Z"', '"created_at": "2026-03-01T12:00:00"', "created_at"),
+    ],
+)
+def test_an_inconsistent_baseline_names_what_is_wrong(path, old, new, said):
+    text = baseline_text(baseline())
+    assert old in text
+    message = broken(path, text.replace(old, new, 1))
+    assert said in message
+    assert "--tunix-update-baselines` to replace it" in message
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", '{"format_version": "2"}'])
+def test_other_json_is_no_baseline(path, text):
+    assert "to replace it" in broken(path, text)
+
+
+# ------------------------------------------------------------------------------------------------------------- changes
+
+
+def test_only_the_time_of_making_does_not_count_as_a_change():
+    later = baseline(created_at=NOON + timedelta(days=9))
+    assert same_content(baseline(), later)
+    assert describe_change(baseline(), later) == []
+    assert not same_content(None, later)
+    assert not same_content(baseline(prompts="q" * 64), baseline())
+
+
+def test_a_new_baseline_is_described():
+    assert describe_change(None, baseline()) == [
+        "addition/heldout: new, 2 runs",
+        "  answer_nll: new, 2 items, mean 1.469",
+        "  exact: new, 2 items, mean 0.750",
+    ]
+
+
+def test_a_replaced_baseline_is_described_by_what_differs():
+    new = baseline([(1.0, 0.25), (None, 3.5)], scorers={"exact": ("f" * 64, False)}, prompts="q" * 64)
+    assert describe_change(baseline(), new) == [
+        "addition/heldout: 2 runs -> 1 run",
+        "  prompts changed",
+        "  answer_nll: removed",
+        "  exact: 2 items, mean 0.750 -> 2 items, mean 1.000, scorer changed, "
+        "1 item without a value: its gates will fail",
+    ]
+
+
+def test_other_scores_and_packages_of_as_many_runs_are_described():
+    old = baseline()
+    runs = tuple(run.model_copy(update={"packages": {"jax": "0.10.3"}}) for run in old.runs)
+    new = baseline([(1.0, 0.25), (0.0, 3.5)], [(0.0, 0.125), (1.0, 2.0)]).model_copy(update={"runs": runs})
+    assert describe_change(old, new) == [
+        "addition/heldout: 2 runs -> 2 runs",
+        "  packages changed",
+        "  answer_nll: 2 items, mean 1.469 -> 2 items, mean 1.469",
+        "  exact: 2 items, mean 0.750 -> 2 items, mean 0.500, 1 item with other scores",
+    ]
+
+
+def test_a_baseline_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        baseline().run_name = "other"
+    assert isinstance(baseline(), Baseline)

@@ -1,0 +1,158 @@
+"""Scorecards against statsmodels, scipy and hand values."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from tunix_eval.errors import DataError
+from tunix_eval.records import AnswerMark, EvalItem, Score, ScoredItem
+from tunix_eval.scoring import ExactScorer, complete, make_scorecard, scorecard_text
+
+
+class LowerScorer(ExactScorer):
+    """A scorer of which lower is better."""
+
+    def __init__(self):
+        super().__init__()
+        self.name, self.lower_is_better = "nll", True
+
+
+EXACT = {"exact": ExactScorer()}
+
+
+def scored(values, metric="exact", texts=None, **fields):
+    """One item a value; `fields` give each item its category, cluster and so on."""
+    return [
+        ScoredItem(
+            item=EvalItem(
+                id=f"i{index}", prompt="p", expected_answer="a", **{name: row[index] for name, row in fields.items()}
+            ),
+            completion=complete(
+                f"i{index}",
+                texts[index] if texts else "A 1",
+                mark=AnswerMark("A "),
+                stop_reason="stop",
+                tokens=1,
+            ),
+            scores={metric: Score(value)},
+        )
+        for index, value in enumerate(values)
+    ]
+
+
+def card(values, **fields):
+    return make_scorecard("heldout", scored(values, **fields), EXACT)["exact"]
+
+
+def test_a_binary_metric_by_hand():
+    found = card([1.0, 1.0, 0.0, 1.0])
+    assert (found.n_items, found.n_scored, found.n_skipped) == (4, 4, 0)
+    assert (found.mean, found.min, found.max) == (0.75, 0.0, 1.0)
+    assert found.stddev == pytest.approx(0.5)
+    assert found.stderr == pytest.approx(0.25)
+    assert found.ci95 == pytest.approx(proportion_confint(3, 4, method="wilson"))
+
+
+def test_a_perfect_score_still_has_an_interval():
+    assert card([1.0] * 200).ci95 == pytest.approx((0.98115, 1.0), abs=1e-5)
+
+
+@given(st.lists(st.floats(0, 10), min_size=2, max_size=30).filter(lambda values: not set(values) <= {0.0, 1.0}))
+def test_a_graded_metric_has_scipys_t_interval(values):
+    found = card(values)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95) if len(set(values)) > 1 else (values[0],) * 2
+    assert found.ci95 == pytest.approx(tuple(expected), rel=1e-6, abs=1e-9)
+
+
+def test_items_that_share_a_cluster_widen_the_interval_and_drop_wilson():
+    values = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]
+    clusters = ["a", "a", "a", "b", "b", "b", None, None]
+    found = card(values, cluster=clusters)
+    # Residuals from 0.625 sum to 1.125, -1.875, 0.375 and 0.375 over 4 clusters.
+    stderr = math.sqrt(4 / 3 * (1.125**2 + 1.875**2 + 2 * 0.375**2)) / 8
+    assert found.stderr == pytest.approx(stderr)
+    half = stats.t.ppf(0.975, 3) * stderr
+    assert found.ci95 == pytest.approx((0.625 - half, 0.625 + half))
+    assert found.stddev == card(values).stddev
+    assert card(values, cluster=list("abcdefgh")) == card(values)
+
+
+def test_items_without_a_value_are_skipped_and_counted_never_zero():
+    found = card([1.0, None, 1.0, None])
+    assert (found.n_items, found.n_scored, found.n_skipped, found.mean) == (4, 2, 2, 1.0)
+
+
+def test_a_metric_without_any_value_has_no_mean():
+    found = card([None, None], category=["a", "a"])
+    assert (found.n_scored, found.mean, found.stderr, found.ci95, found.min, found.max) == (0, *[None] * 5)
+    assert (found.category["a"].n_items, found.category["a"].mean) == (2, None)
+
+
+def test_one_item_has_a_mean_and_no_error():
+    found = card([0.5])
+    assert (found.mean, found.stddev, found.stderr, found.ci95) == (0.5, None, None, None)
+
+
+def test_groups_are_sorted_counted_and_leave_out_items_without_one():
+    found = card([1.0, 0.0, 1.0, None], category=["mul", "add", "mul", "add"], section=["core", None, "core", None])
+    assert list(found.category) == ["add", "mul"]
+    assert (found.category["add"].n_items, found.category["add"].n_scored, found.category["add"].mean) == (2, 1, 0.0)
+    assert (found.category["mul"].mean, found.category["mul"].stderr) == (1.0, 0.0)
+    assert (list(found.section), found.section["core"].n_items, found.difficulty) == (["core"], 2, {})
+
+
+def test_extraction_statuses_are_counted_apart_from_scores():
+    texts = ["A 1", "A 1\nA 2", "nothing", "nothing"]
+    found = make_scorecard("heldout", scored([1.0] * 4, texts=texts), EXACT)
+    assert found.extraction == {"ok": 1, "none": 2, "several": 1, "truncated": 0, "unclosed": 0}
+
+
+def test_the_first_scorer_is_primary_and_the_direction_is_the_scorers():
+    items = [
+        ScoredItem(item=one.item, completion=one.completion, scores={**one.scores, "nll": Score(2.0)})
+        for one in scored([1.0, 0.0])
+    ]
+    found = make_scorecard("heldout", items, {"nll": LowerScorer(), **EXACT})
+    assert (found.primary, list(found.metrics)) == ("nll", ["nll", "exact"])
+    assert (found["nll"].lower_is_better, found["exact"].lower_is_better) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("items", "scorers", "said"),
+    [
+        ([], EXACT, "evalset 'heldout': no items"),
+        (scored([1.0]), {}, "evalset 'heldout': no scorers"),
+        (scored([1.0, 0.0], metric="f1"), EXACT, "evalset 'heldout': 2 items without 'exact', such as 'i0'"),
+    ],
+)
+def test_nothing_to_summarise_is_an_error(items, scorers, said):
+    with pytest.raises(DataError, match=said):
+        make_scorecard("heldout", items, scorers)
+
+
+@given(st.permutations(list(range(12))))
+def test_the_order_of_the_items_changes_no_byte(order):
+    items = scored(
+        [index * 0.1 for index in range(12)],
+        category=["abc"[index % 3] for index in range(12)],
+        cluster=[f"{index // 4}" for index in range(12)],
+    )
+    text = scorecard_text(make_scorecard("heldout", items, EXACT))
+    assert scorecard_text(make_scorecard("heldout", [items[index] for index in order], EXACT)) == text
+
+
+def test_the_text_is_json_with_the_fields_of_the_format():
+    text = scorecard_text(make_scorecard("heldout", scored([1.0, None], category=["a", "b"]), EXACT))
+    table = json.loads(text)
+    assert text.endswith("}\n")
+    assert (table["evalset"], table["primary"]) == ("heldout", "exact")
+    assert table["metrics"]["exact"]["category"]["b"] == {"n_items": 1, "n_scored": 0, "mean": None, "stderr": None}
+    assert set(table["metrics"]["exact"]) == {
+        *("n_items", "n_scored", "n_skipped", "mean", "stderr", "stddev", "ci95", "min", "max", "lower_is_better"),
+        *("section", "category", "difficulty"),
+    }
