@@ -63,6 +63,7 @@ def test_tango_agrees_with_a_numerically_maximised_likelihood(won, lost, stays, 
     assert found == pytest.approx(constrained_interval(won, lost, n, level), abs=1e-7)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 200))
 def test_tango_mirrors_when_the_sides_are_exchanged_and_holds_the_difference(won, lost, stays):
     n = max(won + lost + stays, 1)
@@ -78,6 +79,7 @@ def test_tango_reaches_the_end_where_every_item_is_won():
     assert 0.5 < low < 0.6
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(1, 50), st.sampled_from([0.9, 0.95, 0.99]))
 def test_wilson_agrees_with_statsmodels(successes, n, level):
     successes = min(successes, n)
@@ -85,6 +87,7 @@ def test_wilson_agrees_with_statsmodels(successes, n, level):
     assert statistics.wilson_interval(successes, n, level) == pytest.approx(expected, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(scores)
 def test_a_mean_and_its_error_agree_with_scipy(values):
     found = statistics.mean_estimate(values)
@@ -135,6 +138,7 @@ def test_rounding_is_no_spread():
     assert statistics.mean_estimate([0.3 - 0.2, 0.5 - 0.4, 0.1]).stddev == 0.0
 
 
+@settings(deadline=None)
 @given(scores, st.sampled_from([0.9, 0.95]))
 def test_a_paired_interval_of_graded_scores_agrees_with_scipy(before, level):
     after = [value * 0.7 + index + 0.5 for index, value in enumerate(before)]

@@ -4,7 +4,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.errors import BaselineError
@@ -91,6 +91,7 @@ def test_a_baseline_reads_back_as_it_was_written(path):
 values = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1), st.tuples(values, values), min_size=1, max_size=5), st.text())
 def test_any_ids_scores_and_names_survive_the_file(tmp_path_factory, scores, name):
     one = baseline().model_copy(

@@ -36,6 +36,7 @@ def test_exact_and_mid_p_mcnemar_give_the_reference_tables(table):
     assert mcnemar(table["lost"], table["won"]) == pytest.approx(table["p_drop_midp"], abs=1e-9)
 
 
+@settings(deadline=None)
 @given(counts, counts)
 def test_mcnemar_agrees_with_scipy_and_statsmodels(lost, won):
     if lost + won:
@@ -45,6 +46,7 @@ def test_mcnemar_agrees_with_scipy_and_statsmodels(lost, won):
     assert both == pytest.approx(statsmodels_mcnemar([[5, lost], [won, 5]], exact=True).pvalue, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(counts, counts)
 def test_mid_p_of_both_directions_sums_to_one(lost, won):
     assert mcnemar(lost, won) + mcnemar(won, lost) == pytest.approx(1.0, abs=1e-12)
@@ -59,6 +61,7 @@ def test_paired_t_with_a_margin_agrees_with_scipy(pairs, margin):
     assert found.p_value == pytest.approx(expected, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 60), st.sampled_from([0.02, 0.05, 0.2]))
 def test_tangos_test_rejects_a_margin_exactly_where_tangos_interval_excludes_it(lost, won, stays, margin):
     first = [1.0] * lost + [0.0] * won + [1.0] * stays

@@ -186,6 +186,7 @@ def test_foreign_text_never_leaves_its_line_or_its_code_span(prompt, answer, cat
     assert flip == f"- `i0` {code(prompt)} expects {code(answer)}: {code(answer)} -> {code(answer)} (0 -> 1)"
 
 
+@settings(deadline=None)
 @given(hostile)
 def test_a_code_span_is_closed_by_its_own_fence_only(text):
     span = code(text)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.errors import ArtifactError
@@ -46,6 +46,7 @@ def scored_items(draw):
     )
 
 
+@settings(deadline=None)
 @given(st.lists(scored_items(), min_size=1, max_size=4, unique_by=lambda one: one.completion.item_id))
 def test_what_is_written_reads_back_and_writes_the_same_bytes(tmp_path_factory, items):
     path = tmp_path_factory.mktemp("eval") / "eval_after.e.jsonl"

@@ -1,7 +1,7 @@
 """Extraction: which text is the answer, and how it was found."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.records import AnswerMark
@@ -49,6 +49,7 @@ def test_the_answer_and_its_status(text, mark, stop_reason, answer, status):
 lines = st.text(alphabet="Answer: 17\n<>/", max_size=40)
 
 
+@settings(deadline=None)
 @given(lines, st.sampled_from([ANSWER, TAGS, WHOLE, FENCED]), st.sampled_from(["stop", "length"]))
 def test_an_answer_is_there_exactly_where_the_status_says_so(text, mark, stop_reason):
     answer, status = extract(text, mark, stop_reason=stop_reason)
@@ -56,6 +57,7 @@ def test_an_answer_is_there_exactly_where_the_status_says_so(text, mark, stop_re
     assert answer is None or (answer in text and answer == answer.strip())
 
 
+@settings(deadline=None)
 @given(lines, st.text(alphabet="17 x", min_size=1))
 def test_the_last_mark_wins_whatever_stands_before_it(before, answer):
     found, status = extract(f"{before}\nAnswer:{answer}", ANSWER, stop_reason="stop")

@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
@@ -62,6 +62,7 @@ def test_a_perfect_score_still_has_an_interval():
     assert card([1.0] * 200).ci95 == pytest.approx((0.98115, 1.0), abs=1e-5)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 10), min_size=2, max_size=30).filter(lambda values: not set(values) <= {0.0, 1.0}))
 def test_a_graded_metric_has_scipys_t_interval(values):
     found = card(values)
@@ -135,6 +136,7 @@ def test_nothing_to_summarise_is_an_error(items, scorers, said):
         make_scorecard("heldout", items, scorers)
 
 
+@settings(deadline=None)
 @given(st.permutations(list(range(12))))
 def test_the_order_of_the_items_changes_no_byte(order):
     items = scored(

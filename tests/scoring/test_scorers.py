@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.errors import DataError, SpecError
@@ -70,6 +70,7 @@ def test_a_lone_stop_can_be_the_answer():
     assert exact(".", expected=".") == 1.0
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1).filter(str.strip))
 def test_an_answer_is_always_equal_to_itself(text):
     assert exact(text, expected=text) == 1.0
@@ -146,6 +147,7 @@ def test_items_and_completions_that_do_not_match_are_named(items, completions, s
     assert said_so in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_completions_never_changes_a_score(rng: random.Random):
     items = [item(f"i{index}", expected=str(index)) for index in range(8)]

@@ -29,6 +29,8 @@ class ExactScorer:
         """Score one completion."""
         if completion.answer is None:
             return _WRONG
+        if completion.answer == item.expected_answer:
+            return _RIGHT
         answer = _normalised(completion.answer)
         if not answer:
             return _WRONG
