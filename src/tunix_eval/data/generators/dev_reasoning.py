@@ -9,6 +9,7 @@ edge_case     20      2         odd prompts
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -26,6 +27,7 @@ from tunix_eval.records import Dataset, EvalItem, Evalset, Step, Trace
 
 SEED = 42
 HOLDOUT = 0.1
+_ATTEMPTS = 50
 _CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 _CATEGORIES: tuple[tuple[str, tuple[Generator, ...], int, int], ...] = (
     ("reasoning", (*MONEY, *COUNTS, *MEASURES), 385, 35),
@@ -59,16 +61,25 @@ def _problems(*, holdout: bool) -> Iterator[tuple[str, str, Problem]]:
     draw = Draw(SEED)
     seen: set[str] = set()
     for category, generators, traces, held_out in _CATEGORIES:
-        made = attempt = 0
-        while made < (held_out if holdout else traces):
-            generator = generators[attempt % len(generators)]
-            attempt += 1
-            problem = generator(draw)
-            digest = prompt_digest(problem.prompt)
-            if digest not in seen and on_holdout_side(problem.prompt, HOLDOUT) == holdout:
-                seen.add(digest)
-                made += 1
+        left = held_out if holdout else traces
+        for generator in itertools.cycle(generators):
+            problem = _new_problem(generator, draw, seen, holdout=holdout)
+            if problem is not None:
                 yield category, generator.__name__, problem
+                left -= 1
+            if not left:
+                break
+
+
+def _new_problem(generator: Generator, draw: Draw, seen: set[str], *, holdout: bool) -> Problem | None:
+    """Return a problem whose prompt is new and on the right side, or None: some generators have few prompts."""
+    for _ in range(_ATTEMPTS):
+        problem = generator(draw)
+        digest = prompt_digest(problem.prompt)
+        if digest not in seen and on_holdout_side(problem.prompt, HOLDOUT) == holdout:
+            seen.add(digest)
+            return problem
+    return None
 
 
 def _trace(index: int, category: str, task_type: str, problem: Problem) -> Trace:
