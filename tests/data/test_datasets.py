@@ -2,6 +2,7 @@ import hashlib
 import json
 import math
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -145,10 +146,24 @@ class TestWriteAndRead:
             write_dataset(build(trace(id="b")), tmp_path)
         assert read_dataset(path) == build()
 
+    def test_many_writers_at_once_leave_one_whole_dataset(self, tmp_path):
+        dataset = build(*(trace(f"{n}+1=") for n in range(200)))
+        with ThreadPoolExecutor(8) as pool:
+            paths = list(pool.map(lambda _: write_dataset(dataset, tmp_path), range(16)))
+        assert set(paths) == {tmp_path / "sums-v1"}
+        assert [entry.name for entry in tmp_path.iterdir()] == ["sums-v1"]
+        assert read_dataset(paths[0]) == dataset
+
     def test_a_folder_that_cannot_be_written_is_named(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(ArtifactError, match="sums-v1: cannot be written: "):
             write_dataset(build(), tmp_path / "file")
+
+    @pytest.mark.parametrize("value", [math.nan, object()])
+    def test_provenance_that_json_cannot_hold_is_named_and_nothing_is_written(self, tmp_path, value):
+        with pytest.raises(DataError, match="manifest of sums-v1: "):
+            write_dataset(build(provenance={"x": value}), tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_changed_trace_file_is_found_by_its_digest(self, tmp_path):
         path = write_dataset(build(), tmp_path)

@@ -94,7 +94,7 @@ def test_items_made_in_python_are_held_to_the_same_rules():
     sound = EvalItem(id="a", prompt="p", expected_answer="x")
     with pytest.raises(DataError, match=r"^evalset 'e', item 2: prompt: is empty$"):
         make_evalset("e", [sound, EvalItem(id="b", prompt="", expected_answer="x")])
-    with pytest.raises(DataError, match=r"^evalset 'e', item 2: id: 'a' is already used by line 1; ids are unique$"):
+    with pytest.raises(DataError, match=r"^evalset 'e', item 2: id: 'a' is already used by item 1; ids are unique$"):
         make_evalset("e", [sound, sound])
     assert make_evalset("e", [EvalItem(id=7, prompt="p", expected_answer="x")]).items[0].id == "7"
 

@@ -63,7 +63,7 @@ class RecordFormat(Generic[T]):
         lines = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line and not line.isspace()]
         if not lines:
             raise DataError(f"{source}: holds no {self.noun}; expected one JSON object a line")
-        return self.decode_lines(lines, lambda number: f"{source}:{number}")
+        return self._decoded(lines, lambda number: f"{source}:{number}", "line")
 
     def check(self, records: Sequence[T], where: Callable[[int], str]) -> list[T]:
         """Hold records that were made in Python against the format; `where` names one by its number from 1."""
@@ -73,9 +73,9 @@ class RecordFormat(Generic[T]):
                 lines.append((number, _faithful(record)))
             except (DataError, RecursionError) as error:
                 raise DataError(f"{where(number)}: {error}") from None
-        return self.decode_lines(lines, where)
+        return self._decoded(lines, where, self.noun)
 
-    def decode_lines(self, lines: Lines, where: Callable[[int], str]) -> list[T]:
+    def _decoded(self, lines: Lines, where: Callable[[int], str], unit: str) -> list[T]:
         """Decode every line, or raise one DataError for all bad ones."""
         try:
             records = [self.decode(line) for _, line in lines]
@@ -85,15 +85,15 @@ class RecordFormat(Generic[T]):
         ids = [record.id for record in records if record.id is not None]
         if sound and len({str(id_) for id_ in ids}) == len(ids):
             return records
-        problems = list(self._problems(lines))
+        problems = list(self._problems(lines, unit))
         if not problems:
             return records
         shown = [f"{where(number)}: {reason}" for number, reason in problems[:LISTED]]
         if len(problems) > LISTED:
-            shown.append(f"and {len(problems) - LISTED} more bad lines")
+            shown.append(f"and {len(problems) - LISTED} more bad {unit}s")
         raise DataError("\n".join(shown))
 
-    def _problems(self, lines: Lines) -> Iterator[tuple[int, str]]:
+    def _problems(self, lines: Lines, unit: str) -> Iterator[tuple[int, str]]:
         first: dict[str, int] = {}
         for number, line in lines:
             try:
@@ -104,7 +104,8 @@ class RecordFormat(Generic[T]):
             reason = self.flaw(record) or _structural_flaw(line)
             if reason is None and record.id is not None:
                 used = first.setdefault(str(record.id), number)
-                reason = None if used == number else f"id: '{record.id}' is already used by line {used}; ids are unique"
+                repeated = f"id: '{record.id}' is already used by {unit} {used}; ids are unique"
+                reason = None if used == number else repeated
             if reason:
                 yield number, reason
 
