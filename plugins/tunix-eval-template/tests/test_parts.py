@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tunix_eval.testing import check_renderer, check_tokenizer
 
 import tunix_eval_template
 from tunix_eval.data import contaminated, encode_trace, evalset_text, read_evalset
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Completion, Conversation, EvalItem, Turn
 from tunix_eval.specs import GenerationSpec
+from tunix_eval.testing import check_renderer, check_tokenizer
 from tunix_eval_template.dataset import held_out_endings, trace, word_endings, words
 from tunix_eval_template.ngram import NgramModel
 from tunix_eval_template.renderer import QaRenderer
