@@ -112,7 +112,7 @@ def test_setting_a_run_aside_keeps_the_last_one(store: Store) -> None:
     assert store.find_run(RUN_ID) is None
     store.record_run(manifest(seed=2))
     store.set_aside(RUN_ID)
-    aside = store.root / "runs" / f"{RUN_ID}.replaced" / "run_manifest.json"
+    aside = store.root / "replaced" / RUN_ID / "run_manifest.json"
     assert RunManifest.model_validate_json(aside.read_text()).seed == 2
 
 

@@ -81,7 +81,7 @@ class Store:
         path = self.run_directory(run_id) / "run_manifest.json"
         try:
             text = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from None
@@ -120,9 +120,11 @@ class Store:
         """Move a run out of the way, replacing what was set aside before."""
         directory = self.run_directory(run_id)
         if directory.exists():
-            aside = directory.with_name(f"{run_id}.replaced")
-            shutil.rmtree(aside, ignore_errors=True)
-            directory.rename(aside)
+            aside = self.root / "replaced" / run_id
+            with writing(aside):
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                directory.rename(aside)
 
     def find_generations(self, key: str) -> list[Generation] | None:
         """Return cached generations in prompt order, or None where they are not there or damaged."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -145,6 +144,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("tunix_case", cases, ids=[case.id for case in cases], indirect=True)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Add a suggestion where pytest refused a marker that looks like one of ours."""
+    report = yield
+    wrong = items.misspelt_marker(str(report.longrepr)) if report.failed else None
+    if wrong:
+        report.sections.append(("tunix-eval", wrong))
+    return report
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Plan what the items need, before the first of them runs."""
@@ -172,7 +181,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say in one line what will happen."""
     made = config.stash.get(PLAN_KEY, None)
-    return [made.line()] if made is not None and not config.option.tunix_plan else []
+    told = config.get_verbosity() < 0 or config.option.tunix_plan
+    return [made.line()] if made is not None and not told else []
 
 
 @pytest.hookimpl(tryfirst=True)

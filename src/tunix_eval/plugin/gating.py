@@ -134,8 +134,8 @@ def _wants_confirmation(session: Session, verdict: Verdict) -> bool:
     One run against five alarms falsely 12 times in 100, three against five 6 times; with the first look as a filter
     it is 5, and a quarter of unchanged sessions train more.
     """
-    between_runs = verdict.unit == "runs" and verdict.p_value is not None and verdict.n_runs > 1
-    return session.options.train and between_runs and verdict.p_value <= CONFIRM_BELOW  # type: ignore[operator]
+    near = verdict.p_value is not None and verdict.p_value <= CONFIRM_BELOW
+    return session.options.train and verdict.n_runs > 1 and near
 
 
 def _fresh_runs(session: Session, run: Run, reference: list[RunScores]) -> list[Run]:
@@ -159,6 +159,7 @@ def _decide(
         current=current,
         reference=reference,
         lower_is_better=session.registry.scorers((gate.metric,))[gate.metric].lower_is_better,
+        clusters={str(item.id): item.cluster for item in evalset.items if item.cluster},
     )
 
 
@@ -192,7 +193,7 @@ def update_baseline(session: Session, run: Run, evalset: Evalset) -> None:
         )
         if not same_content(old, new):
             write_atomic(path, baseline_text(new))
-            session.rows.append(Note("\n".join([f"wrote {path}", *describe_change(old, new)])))
+            session.rows += [Note(line) for line in (f"wrote {path}", *describe_change(old, new))]
 
 
 def baseline_specs(session: Session, spec: RunSpec, evalset: Evalset) -> list[RunSpec]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tunix_eval.errors import suggestion
@@ -23,6 +25,7 @@ EVALSET_FIXTURES = frozenset({"tunix_case", "tunix_completions", "tunix_scorecar
 FIXTURES = (
     DATA_FIXTURES | RUN_FIXTURES | EVALSET_FIXTURES | {"tunix_device", "tunix_session", "tunix_snapshot", "tunix_train"}
 )
+_REFUSED_MARKER = re.compile(r"'(tunix\w*)' not found in `markers`|pytest\.mark\.(tunix\w*) - is this a typo")
 
 
 def fixtures_of(item: pytest.Item) -> frozenset[str]:
@@ -43,8 +46,18 @@ def misspelt(item: pytest.Item) -> str | None:
     """Return one line for a marker or fixture that looks like ours and is none."""
     for mark in item.iter_markers():
         if mark.name.startswith("tunix") and mark.name not in MARKERS:
-            return f"no marker '{mark.name}'; known: {', '.join(sorted(MARKERS))}.{suggestion(mark.name, MARKERS)}"
+            return _no_marker(mark.name)
     definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     for name in sorted(fixtures_of(item) - FIXTURES - set(definitions)):
         return f"no fixture '{name}'; known: {', '.join(sorted(FIXTURES))}.{suggestion(name, FIXTURES)}"
     return None
+
+
+def misspelt_marker(text: str) -> str | None:
+    """Return one line where pytest itself refused a marker that looks like ours."""
+    refused = _REFUSED_MARKER.search(text)
+    return _no_marker(refused[1] or refused[2]) if refused else None
+
+
+def _no_marker(name: str) -> str:
+    return f"no marker '{name}'; known: {', '.join(sorted(MARKERS))}.{suggestion(name, MARKERS)}"

@@ -54,9 +54,11 @@ class Need:
         return self.spec
 
     def the_evalset(self, session: Session) -> Evalset:
-        """Return the evalset of the marker, or the run file's only one."""
-        if self.evalset is None and self.spec is not None and len(self.spec.evalsets) == 1:
-            return session.evalset(self.spec.evalsets[0])
+        """Return the evalset of the marker, or the run file's only one.
+
+        Raises:
+            SpecError: there is none.
+        """
         if self.evalset is None:
             raise SpecError('no evalset: mark the test with @pytest.mark.tunix_evalset("name")')
         return session.evalset(self.evalset)
@@ -169,15 +171,21 @@ def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
         run=spec is not None and bool(fixtures & RUN_FIXTURES or "tunix_case" in fixtures),
         dataset=reference_of(item.get_closest_marker("tunix_dataset"), folder),
         renderer=reference_of(item.get_closest_marker("tunix_renderer"), folder),
-        evalset=reference_of(evalset, folder),
+        evalset=reference_of(evalset, folder) or (_only_evalset(spec) if fixtures & EVALSET_FIXTURES else None),
         gates=tuple(gate_of(mark, folder) for mark in item.iter_markers("tunix_gate") if "tunix_gate" in fixtures),
     )
+    if need.evalset is None and fixtures & {"tunix_completions", "tunix_scorecard"}:
+        need.the_evalset(session)
     if fixtures & DATA_FIXTURES and spec is None and need.dataset is None and fixtures != {"tunix_renderer"}:
         raise SpecError(
             f"{item.name} takes {', '.join(sorted(fixtures & DATA_FIXTURES))} and names no data: mark it with "
             '@pytest.mark.tunix_train("name.toml") or @pytest.mark.tunix_dataset("name")'
         )
     return need
+
+
+def _only_evalset(spec: RunSpec | None) -> str | None:
+    return spec.evalsets[0] if spec is not None and len(spec.evalsets) == 1 else None
 
 
 def gate_of(mark: pytest.Mark, folder: Path) -> GateSpec:
