@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import msgspec
-import orbax.checkpoint as ocp
+import orbax.checkpoint as ocp  # type: ignore[import-untyped]
 
 from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError
@@ -75,7 +75,10 @@ def restore(directory: Path, like: Tree) -> dict[str, Any]:
         found, wanted = digests.arrays.get(name, "nothing"), expected.get(name, "nothing")
         raise ArtifactError(f"{directory}: holds {found} as {name}, the run spec wants {wanted}; train the run again")
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), like)
+    target = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),  # type: ignore[no-untyped-call]
+        like,
+    )
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         arrays: dict[str, Any] = checkpointer.restore(directory.absolute(), args=ocp.args.StandardRestore(target))
     return arrays

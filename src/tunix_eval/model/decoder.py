@@ -241,9 +241,7 @@ def initial_params(config: DecoderConfig, seed: jax.Array) -> Params:
 
 def abstract_params(config: DecoderConfig) -> dict[str, jax.ShapeDtypeStruct]:
     """Return names, shapes and dtypes of the weights without computing any."""
-    shapes: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(
-        functools.partial(initial_params, config), jax.ShapeDtypeStruct((), jnp.uint32)
-    )
+    shapes: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(functools.partial(initial_params, config), jnp.uint32(0))
     return shapes
 
 

@@ -64,8 +64,8 @@ class FlaxModel:
             )
             ids, counts, stopped = np.asarray(ids), np.asarray(counts), np.asarray(stopped)
             for row, place in enumerate(places):
-                reason = "stop" if stopped[row] else "length"
-                written[place] = Generation(ids=tuple(ids[row, : counts[row]].tolist()), stop_reason=reason)
+                text = tuple(ids[row, : counts[row]].tolist())
+                written[place] = Generation(ids=text, stop_reason="stop" if stopped[row] else "length")
         return [written[place] for place in range(len(prompts))]
 
 
@@ -106,7 +106,7 @@ def _batches(
 class _Loop(NamedTuple):
     """What one decoding step hands to the next."""
 
-    index: jax.Array
+    step: jax.Array
     """int32 scalar; steps done."""
     logits: jax.Array
     """float32[B, V] for the next token."""
@@ -157,23 +157,23 @@ def greedy(
         return jnp.where(jnp.arange(config.vocab_size)[None] == pad_id, -jnp.inf, logits)
 
     def unfinished(loop: _Loop) -> jax.Array:
-        return (loop.index < max_new_tokens) & ~jnp.all(loop.stopped)
+        return (loop.step < max_new_tokens) & ~jnp.all(loop.stopped)
 
     def write_one(loop: _Loop) -> _Loop:
         token = jnp.argmax(loop.logits, axis=-1).astype(jnp.int32)
         stopped = loop.stopped | jnp.any(token[:, None] == stop_ids[None], axis=-1)
-        ids = jax.lax.dynamic_update_slice_in_dim(loop.ids, token[:, None], loop.index, axis=1)
-        column = width + loop.index
+        ids = jax.lax.dynamic_update_slice_in_dim(loop.ids, token[:, None], loop.step, axis=1)
+        column = width + loop.step
         mask = is_text & (columns <= column)
         hidden, cache = decoder(token[:, None], column - offsets, mask[:, None, :], loop.cache, column)
         counts = loop.counts + (~stopped).astype(jnp.int32)
-        return _Loop(loop.index + 1, last_logits(hidden), ids, counts, stopped, cache)
+        return _Loop(loop.step + 1, last_logits(hidden), ids, counts, stopped, cache)
 
     positions = jnp.maximum(columns[:, :width] - offsets, 0)
     cache = empty_cache(config, rows=rows, tokens=space)
     hidden, cache = decoder(tokens, positions, prefill_mask, cache, 0)
     first = _Loop(
-        index=jnp.int32(0),
+        step=jnp.int32(0),
         logits=last_logits(hidden),
         ids=jnp.zeros((rows, max_new_tokens), jnp.int32),
         counts=jnp.zeros(rows, jnp.int32),

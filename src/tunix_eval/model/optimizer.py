@@ -10,10 +10,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
+import optax  # type: ignore[import-untyped]
 
 from tunix_eval.errors import SpecError, suggestion
 from tunix_eval.specs import TrainingSpec
+
+UNUSABLE = {
+    "lbfgs": "wants the loss as a function",
+    "noisy_sgd": "wants a random key",
+    "optimistic_adam": "is deprecated in favour of optimistic_adam_v2",
+    "rprop": "takes no schedule",
+    "sm3": "takes no schedule",
+}
+"""Optimizers of optax that cannot be asked for by name, and why."""
 
 Schedule = Callable[[jax.Array], jax.Array]
 """Steps done (int32 scalar) to learning rate (float32 scalar)."""
@@ -21,14 +30,15 @@ Schedule = Callable[[jax.Array], jax.Array]
 
 @functools.cache
 def optimizer_names() -> tuple[str, ...]:
-    """Return the names of optax optimizers that take a learning rate and need nothing but gradients."""
+    """Return the names of optax optimizers that take a learning-rate schedule and need nothing but gradients."""
     return tuple(sorted(name for name in dir(optax) if _is_optimizer(name)))
 
 
 def _is_optimizer(name: str) -> bool:
     function = getattr(optax, name)
-    # L-BFGS wants the loss as a function, for its line search.
-    if not inspect.isfunction(function) or name.startswith("scale") or name == "lbfgs":
+    if name.startswith(("_", "scale")) or name in UNUSABLE:
+        return False
+    if not inspect.isfunction(function) and not isinstance(function, functools.partial):
         return False
     return next(iter(inspect.signature(function).parameters), None) == "learning_rate"
 
@@ -71,6 +81,8 @@ def build_optimizer(training: TrainingSpec, schedule: Schedule) -> optax.Gradien
     name, options = training.optimizer, training.optimizer_options
     known = optimizer_names()
     if name not in known:
+        if name in UNUSABLE:
+            raise SpecError(f"training.optimizer: {name} {UNUSABLE[name]}; choose one of {', '.join(known)}")
         listed = suggestion(name, known) or f" Known: {', '.join(known)}."
         raise SpecError(f"training.optimizer: optax has no optimizer '{name}'.{listed}")
     _check_options(name, options)

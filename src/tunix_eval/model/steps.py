@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+import optax  # type: ignore[import-untyped]
 
 from tunix_eval.model.decoder import DecoderConfig, Params, decoder_with, training_mask
 from tunix_eval.model.loss import next_token_nll
@@ -37,10 +37,10 @@ class StackedBatches(NamedTuple):
 class StepMetrics(NamedTuple):
     """What each step of a dispatch measured, float32[N] each."""
 
-    loss: jax.Array
+    loss: Any
     """Nats per supervised token."""
-    learning_rate: jax.Array
-    grad_norm: jax.Array
+    learning_rate: Any
+    grad_norm: Any
     """Global norm before clipping."""
 
 
@@ -96,6 +96,7 @@ def _train_steps(config: DecoderConfig, training_json: str, total_steps: int) ->
             return state, jax.tree.map(lambda array, value: array.at[index].set(value), log, metrics)
 
         log = StepMetrics(*(jnp.zeros(size, jnp.float32) for _ in StepMetrics._fields))
-        return jax.lax.fori_loop(0, count, body, (state, log))
+        done: tuple[TrainState, StepMetrics] = jax.lax.fori_loop(0, count, body, (state, log))
+        return done
 
     return several_steps

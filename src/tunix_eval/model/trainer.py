@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,7 +124,7 @@ class _Run:
         rewrite_metrics(self.metrics, lines[:step])
         return state, lines[:step]
 
-    def dispatches(self, state: TrainState, step: int) -> Any:
+    def dispatches(self, state: TrainState, step: int) -> Iterator[_Dispatch]:
         """Train from a step to the last one, giving every dispatch."""
         program = train_steps(self.config, self.job.training, self.total_steps)
         # A dispatch of no steps compiles, so that the first rate is the machine's and not the compiler's.
@@ -205,9 +205,8 @@ class _Run:
 def _check(job: TrainingJob) -> None:
     """Refuse what would train on nothing or on the wrong ids."""
     if job.training.options:
-        raise SpecError(
-            f"training.options: the flax trainer takes none, found {', '.join(sorted(job.training.options))}"
-        )
+        named = ", ".join(sorted(job.training.options))
+        raise SpecError(f"training.options: the flax trainer takes none, found {named}; remove them")
     rows = job.rows
     if not rows.loss_mask.any():
         raise TrainingError("no row has a supervised token; give the dataset at least one trace with an answer")

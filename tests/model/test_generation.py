@@ -1,0 +1,141 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tunix_eval.errors import RenderError
+from tunix_eval.model.decoder import DecoderConfig, decoder_with, initial_params, training_mask
+from tunix_eval.model.generation import FlaxModel, greedy
+from tunix_eval.records import Generation
+from tunix_eval.specs import GenerationSpec, ModelSpec
+
+PAD = 22
+# Weights large enough that the likeliest tokens differ and are clearly the likeliest.
+CONFIG = DecoderConfig.from_spec(ModelSpec(layers=2, width=32, heads=2, mlp_width=48, init_std=0.3), vocab_size=23)
+SETTINGS = GenerationSpec(max_new_tokens=12, rows=4)
+LENGTHS = (1, 2, 5, 9, 15, 16, 17, 20, 31)
+
+
+@functools.cache
+def model(pad_id=PAD):
+    return FlaxModel(CONFIG, initial_params(CONFIG, jnp.uint32(1)), pad_id=pad_id)
+
+
+def prompt(length, seed=0):
+    return np.random.default_rng([seed, length]).integers(0, PAD, length).astype(np.int32)
+
+
+PROMPTS = [prompt(length) for length in LENGTHS]
+
+
+@functools.cache
+def alone(index):
+    return model().generate([PROMPTS[index]], SETTINGS, stop_ids=(7,))[0]
+
+
+@jax.jit
+def next_logits(params, tokens, count):
+    """Logits for what follows the first `count` of int32[1, T] tokens, without a cache."""
+    decoder = decoder_with(CONFIG, params)
+    positions = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
+    hidden, _ = decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))
+    return decoder.logits(hidden)[0, count - 1]
+
+
+def uncached(prompt, stop_id):
+    tokens = np.zeros((1, 48), np.int32)
+    tokens[0, : len(prompt)] = prompt
+    written = []
+    while len(written) < SETTINGS.max_new_tokens:
+        count = len(prompt) + len(written)
+        logits = np.asarray(next_logits(model().params, tokens, count)).copy()
+        logits[PAD] = -np.inf
+        token = int(logits.argmax())
+        if token == stop_id:
+            return Generation(tuple(written), "stop")
+        written.append(token)
+        tokens[0, count] = token
+    return Generation(tuple(written), "length")
+
+
+@pytest.mark.parametrize("index", range(len(PROMPTS)))
+def test_completions_are_those_of_the_full_forward_pass(index):
+    assert alone(index) == uncached(PROMPTS[index], 7)
+
+
+def test_the_prompts_here_give_different_texts_and_both_reasons():
+    assert len({alone(index).ids for index in range(len(PROMPTS))}) > 4
+    assert {alone(index).stop_reason for index in range(len(PROMPTS))} == {"stop", "length"}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, len(PROMPTS) - 1), min_size=1, max_size=14))
+def test_a_completion_depends_neither_on_order_nor_on_company(chosen):
+    together = model().generate([PROMPTS[index] for index in chosen], SETTINGS, stop_ids=(7,))
+    assert together == [alone(index) for index in chosen]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(4)), st.integers(0, 99))
+def test_logits_have_the_same_bits_in_every_place_of_a_batch(places, seed):
+    batch = np.stack([prompt(16, seed), *(prompt(16, n) for n in (101, 102, 103))])
+    run = functools.partial(first_logits, model().params)
+    np.testing.assert_array_equal(np.asarray(run(batch))[list(places)], np.asarray(run(batch[list(places)])))
+
+
+@jax.jit
+def first_logits(params, tokens):
+    decoder = decoder_with(CONFIG, params)
+    positions = jnp.broadcast_to(jnp.arange(16, dtype=jnp.int32)[None], tokens.shape)
+    hidden, _ = decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))
+    return decoder.logits(hidden[:, -1:])
+
+
+def test_another_number_of_prompts_compiles_nothing():
+    model().generate(PROMPTS[:1] + PROMPTS[-1:], SETTINGS, stop_ids=(7,))
+    compiled = greedy._cache_size()
+    for count in (1, 3, 4, 5, 9):
+        model().generate((PROMPTS * 2)[:count], SETTINGS, stop_ids=(7,))
+    model().generate([prompt(length, 9) for length in (3, 4, 11, 30)], SETTINGS, stop_ids=(5,))
+    assert greedy._cache_size() == compiled
+    model().generate([prompt(33)], SETTINGS, stop_ids=(7,))
+    assert greedy._cache_size() == compiled + 1
+
+
+def test_the_pad_id_is_never_written():
+    likeliest = alone(0).ids[0]
+    instead = model(pad_id=likeliest).generate([PROMPTS[0]], SETTINGS, stop_ids=(7,))[0]
+    assert likeliest not in instead.ids
+
+
+def test_the_stop_token_ends_a_completion_and_is_not_part_of_it():
+    free = model().generate([PROMPTS[0]], SETTINGS, stop_ids=())[0]
+    assert free.stop_reason == "length"
+    assert len(free.ids) == SETTINGS.max_new_tokens
+    for stop_id in set(free.ids):
+        ended = model().generate([PROMPTS[0]], SETTINGS, stop_ids=(stop_id,))[0]
+        assert ended == Generation(free.ids[: free.ids.index(stop_id)], "stop")
+
+
+def test_any_of_several_stop_tokens_ends_a_completion():
+    free = model().generate([PROMPTS[0]], SETTINGS, stop_ids=())[0].ids
+    two = tuple(sorted(set(free)))[:2]
+    cut = min(free.index(stop_id) for stop_id in two)
+    assert model().generate([PROMPTS[0]], SETTINGS, stop_ids=two)[0].ids == free[:cut]
+
+
+def test_no_prompts_give_no_completions():
+    assert model().generate([], SETTINGS, stop_ids=(7,)) == []
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [([], "prompt 1: no tokens"), ([3, 23], "prompt 1: token 23, but the model knows ids 0 to 22")],
+)
+def test_a_prompt_that_cannot_be_completed_is_named(tokens, message):
+    with pytest.raises(RenderError, match=message):
+        model().generate([PROMPTS[0], np.array(tokens, np.int32)], SETTINGS, stop_ids=(7,))
