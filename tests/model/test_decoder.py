@@ -7,15 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunix_eval.model.decoder import (
-    DecoderConfig,
-    abstract_params,
-    decoder_with,
-    initial_params,
-    rotary_angles,
-    rotate,
-    training_mask,
-)
+from tunix_eval.model.config import DecoderConfig
+from tunix_eval.model.decoder import abstract_params, decoder_with, initial_params, training_mask
+from tunix_eval.model.layers import rotary_angles, rotate
 from tunix_eval.specs import ModelSpec
 
 QUICKSTART = DecoderConfig.from_spec(ModelSpec(preset="tiny"), vocab_size=259)
@@ -44,7 +38,7 @@ def logits(params, tokens, segment_ids=None, positions=None):
 
 @pytest.fixture(scope="module")
 def params():
-    return initial_params(SMALL, jnp.uint32(3))
+    return initial_params(SMALL, 3)
 
 
 def numpy_logits(params, tokens, config):
@@ -94,7 +88,7 @@ def test_the_tiny_preset_has_the_parameters_counted_by_hand():
 
 
 def test_output_projections_start_smaller_by_the_root_of_twice_the_layers():
-    drawn = initial_params(QUICKSTART, jnp.uint32(0))
+    drawn = initial_params(QUICKSTART, 0)
     for name, array in drawn.items():
         if name.endswith("scale"):
             np.testing.assert_array_equal(array, np.ones(array.shape))
@@ -105,7 +99,7 @@ def test_output_projections_start_smaller_by_the_root_of_twice_the_layers():
 
 
 def test_weights_are_drawn_from_the_seed_alone(params):
-    again, other = initial_params(SMALL, jnp.uint32(3)), initial_params(SMALL, jnp.uint32(4))
+    again, other = initial_params(SMALL, 3), initial_params(SMALL, 4)
     assert all(np.array_equal(params[name], again[name]) for name in params)
     drawn = [name for name in params if not name.endswith("scale")]
     assert not any(np.array_equal(params[name], other[name]) for name in drawn)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.errors import RenderError
-from tunix_eval.model.decoder import DecoderConfig, decoder_with, initial_params, training_mask
+from tunix_eval.model.config import DecoderConfig
+from tunix_eval.model.decoder import decoder_with, initial_params, training_mask
 from tunix_eval.model.generation import FlaxModel, greedy
 from tunix_eval.records import Generation
 from tunix_eval.specs import GenerationSpec, ModelSpec
@@ -22,7 +23,7 @@ LENGTHS = (1, 2, 5, 9, 15, 16, 17, 20, 31)
 
 @functools.cache
 def model(pad_id=PAD):
-    return FlaxModel(CONFIG, initial_params(CONFIG, jnp.uint32(1)), pad_id=pad_id)
+    return FlaxModel(CONFIG, initial_params(CONFIG, 1), pad_id=pad_id)
 
 
 def prompt(length, seed=0):

@@ -2,13 +2,12 @@ import dataclasses
 import math
 import shutil
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tunix_eval.errors import ArtifactError, SpecError, TrainingError
 from tunix_eval.model import FlaxTrainer, initial_params, weights_sha256
-from tunix_eval.model.decoder import DecoderConfig
+from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.metrics import read_metrics
 from tunix_eval.model.order import row_indices
 from tunix_eval.records import Generation
@@ -123,7 +122,7 @@ def test_the_size_of_a_dispatch_does_not_change_what_is_learned(make_job):
 def test_the_initial_model_is_what_the_seed_draws(make_job):
     job = make_job(seed=5)
     config = DecoderConfig.from_spec(job.model, vocab_size=16)
-    assert FlaxTrainer().load(job, "initial").weights_sha256 == weights_sha256(initial_params(config, jnp.uint32(5)))
+    assert FlaxTrainer().load(job, "initial").weights_sha256 == weights_sha256(initial_params(config, 5))
     assert not job.directory.exists()
 
 
@@ -179,6 +178,14 @@ def test_a_damaged_checkpoint_is_passed_over(stopped):
     largest = max((path for path in directory.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-7] + b"damaged")
     assert_resumed(*stopped, step=8)
+
+
+def test_a_run_that_is_to_stop_at_a_checkpoint_takes_it_as_it_is(stopped):
+    job, full, _ = stopped
+    result, progress = train(dataclasses.replace(job, stop_after=12))
+    assert (result.steps, result.resumed_from, progress) == (12, 12, [])
+    assert measured(job) == measured(full)[:12]
+    assert FlaxTrainer().load(job, "final").weights_sha256 == result.weights_sha256
 
 
 def test_an_unfinished_checkpoint_is_passed_over(stopped):

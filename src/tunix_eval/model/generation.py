@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tunix_eval.errors import RenderError
-from tunix_eval.model.decoder import Cache, DecoderConfig, Params, decoder_with, empty_cache
+from tunix_eval.model.config import DecoderConfig
+from tunix_eval.model.decoder import Cache, Params, decoder_with, empty_cache
 from tunix_eval.model.weights import weights_sha256
 from tunix_eval.records import Generation
 from tunix_eval.specs import GenerationSpec

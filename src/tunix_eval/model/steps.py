@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 
-from tunix_eval.model.decoder import DecoderConfig, Params, decoder_with, training_mask
+from tunix_eval.model.config import DecoderConfig
+from tunix_eval.model.decoder import Params, decoder_with, training_mask
 from tunix_eval.model.loss import next_token_nll
 from tunix_eval.model.optimizer import build_optimizer, learning_rates
 from tunix_eval.specs import TrainingSpec

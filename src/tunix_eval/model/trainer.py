@@ -15,7 +15,8 @@ import numpy as np
 
 from tunix_eval.errors import SpecError, TrainingError
 from tunix_eval.model import checkpoints
-from tunix_eval.model.decoder import DecoderConfig, abstract_params, initial_params
+from tunix_eval.model.config import DecoderConfig
+from tunix_eval.model.decoder import abstract_params, initial_params
 from tunix_eval.model.generation import FlaxModel
 from tunix_eval.model.metrics import MetricLine, append_metrics, read_metrics, rewrite_metrics
 from tunix_eval.model.order import row_indices, total_steps
@@ -58,7 +59,8 @@ class FlaxTrainer:
             wall_seconds = earlier_seconds + time.perf_counter() - started
             new = run.log(measured, wall_seconds=wall_seconds)
             run.save_checkpoint(measured)
-            state, lines = measured.state, [*lines, *new]
+            state = measured.state
+            lines.extend(new)
             on_progress(Progress(len(lines), run.total_steps, new[-1].loss, new[-1].tokens_per_second))
         checkpoints.save(run.final, {"params": state.params})
         return TrainingResult(
@@ -80,7 +82,7 @@ class FlaxTrainer:
         """
         run = _Run(job)
         if weights == "initial":
-            params = initial_params(run.config, jnp.uint32(job.seed))
+            params = initial_params(run.config, job.seed)
         else:
             params = checkpoints.restore(run.final, {"params": abstract_params(run.config)})["params"]
         return FlaxModel(run.config, params, pad_id=job.pad_id)
@@ -115,7 +117,7 @@ class _Run:
     def start(self) -> tuple[TrainState, list[MetricLine]]:
         """Return the newest sound state with the metrics up to it, or the initial one without any."""
         shutil.rmtree(self.final, ignore_errors=True)
-        params = initial_params(self.config, jnp.uint32(self.job.seed))
+        params = initial_params(self.config, self.job.seed)
         state = initial_state(params, self.job.training, self.total_steps)
         lines = read_metrics(self.metrics)
         # A checkpoint beyond the metrics cannot be gone on from: some steps would have no line.
@@ -126,6 +128,8 @@ class _Run:
 
     def dispatches(self, state: TrainState, step: int) -> Iterator[_Dispatch]:
         """Train from a step to the last one, giving every dispatch."""
+        if step == self.last_step:
+            return
         program = train_steps(self.config, self.job.training, self.total_steps)
         # A dispatch of no steps compiles, so that the first rate is the machine's and not the compiler's.
         state, _ = program(state, self._batches(step, 0)[0], jnp.int32(0))
@@ -194,7 +198,8 @@ class _Run:
         return row_indices(self.job.seed, rows=self.rows, start=step * size, count=count * size)
 
     def _not_finite(self, line: MetricLine) -> TrainingError:
-        traces = [trace for row in self._rows_of(line.step - 1, 1) for trace in self.job.rows.trace_ids[row]]
+        names = self.job.rows.trace_ids
+        traces = [trace for row in self._rows_of(line.step - 1, 1) for trace in names[row]] if names else []
         named = ", ".join(traces[:NAMED_TRACES]) + (", ..." if len(traces) > NAMED_TRACES else "")
         return TrainingError(
             f"step {line.step} of {self.total_steps}: loss {line.loss}, gradient norm {line.grad_norm}, expected "
