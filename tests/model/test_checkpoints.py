@@ -1,3 +1,5 @@
+import resource
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -32,8 +34,16 @@ def test_arrays_come_back_as_they_were_saved(saved):
     assert int(restored["step"]) == 7
 
 
+def test_a_checkpoint_can_be_moved(saved, tmp_path):
+    saved.rename(tmp_path / "elsewhere")
+    assert int(checkpoints.restore(tmp_path / "elsewhere", arrays())["step"]) == 7
+
+
 def test_saving_again_replaces_what_was_there(saved):
+    (saved.parent / "1.orbax-checkpoint-tmp").mkdir()
+    (saved.parent / "10").mkdir()
     checkpoints.save(saved, arrays(5.0))
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["1", "10"]
     assert float(checkpoints.restore(saved, arrays())["params"]["blocks.0.w"][0, 0]) == 5.0
 
 
@@ -83,12 +93,25 @@ def test_the_newest_sound_checkpoint_is_taken(tmp_path):
     assert checkpoints.newest(tmp_path / "nowhere", arrays(), at_most=3) is None
 
 
-def test_the_newest_two_are_kept(tmp_path):
+def test_the_newest_two_are_kept_and_nothing_half_written(tmp_path):
     for step in (5, 20, 100):
         (tmp_path / str(step)).mkdir()
-    (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "200.orbax-checkpoint-tmp").mkdir()
     checkpoints.prune(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["100", "20", "20.orbax-checkpoint-tmp"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["100", "20"]
+
+
+def test_a_disk_without_room_is_one_error_with_the_path(tmp_path, caplog):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    noise = np.random.default_rng(0).random((500, 500))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(ArtifactError, match=r"/1: cannot be written: File too large; free space"):
+            checkpoints.save(tmp_path / "1", {"params": {"w": jnp.asarray(noise, jnp.float32)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caplog.text == ""
+    assert checkpoints.newest(tmp_path, arrays(), at_most=9) is None
 
 
 def test_a_disk_that_refuses_is_one_error_with_the_path(tmp_path):

@@ -8,8 +8,10 @@ A directory without digests.json was not finished and counts as absent.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +46,12 @@ def save(directory: Path, arrays: Tree) -> None:
         ArtifactError: the disk refuses.
     """
     try:
-        if directory.exists():
-            shutil.rmtree(directory)
+        # What a kill left half written stands beside it, under a longer name.
+        for old in directory.parent.glob(f"{directory.name}*"):
+            if old.name == directory.name or old.name.startswith(f"{directory.name}.orbax-checkpoint-tmp"):
+                shutil.rmtree(old)
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        with _raised_not_logged(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
             checkpointer.save(directory.absolute(), args=ocp.args.StandardSave(arrays))
         files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in _files(directory)}
     except (OSError, ValueError) as error:
@@ -95,9 +99,22 @@ def newest(folder: Path, like: Tree, *, at_most: int) -> tuple[int, dict[str, An
 
 
 def prune(folder: Path) -> None:
-    """Delete all but the newest checkpoints."""
-    for step in sorted(_steps(folder))[:-KEPT]:
-        shutil.rmtree(folder / str(step))
+    """Delete all but the newest checkpoints, and what a kill left half written."""
+    kept = {str(step) for step in sorted(_steps(folder))[-KEPT:]}
+    for path in folder.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _raised_not_logged() -> Iterator[None]:
+    """Keep Orbax from logging the tracebacks of errors that it raises as well."""
+    logger = logging.getLogger("absl")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _steps(folder: Path) -> list[int]:

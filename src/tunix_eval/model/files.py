@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from tunix_eval.errors import ArtifactError
@@ -44,4 +45,7 @@ def append(path: Path, data: bytes) -> None:
 
 def cannot_write(path: Path, error: Exception) -> ArtifactError:
     """Build the error for a full, read-only or missing disk."""
-    return ArtifactError(f"{path}: cannot be written: {error}; free space or choose another artifacts directory")
+    # TensorStore raises ValueError with the system's code deep in its text.
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    reason = getattr(error, "strerror", None) or (os.strerror(int(code[1])) if code else str(error))
+    return ArtifactError(f"{path}: cannot be written: {reason}; free space or choose another artifacts directory")
