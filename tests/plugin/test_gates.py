@@ -1,0 +1,128 @@
+"""Gates between retrained runs: the run is the unit, and a near drop is confirmed by fresh training seeds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from projects import RUN_FILE, Project
+
+# Keeps its answers to a share of the prompts that varies with the training seed, as real runs' accuracies do.
+NOISY = """
+import random
+from dataclasses import replace
+from tunix_eval.records import Generation
+from tunix_eval_template.ngram import NgramTrainer
+
+
+class NoisyTrainer:
+    name, version = "noisy", "1"
+
+    def train(self, job, *, on_progress):
+        result = NgramTrainer().train(_plain(job), on_progress=on_progress)
+        # Runs that answer otherwise have other weights.
+        return replace_weights(result, job)
+
+    def load(self, job, weights):
+        return NoisyModel(NgramTrainer().load(_plain(job), weights), job)
+
+
+def replace_weights(result, job):
+    import msgspec
+    return msgspec.structs.replace(result, weights_sha256=weights_of(result.weights_sha256, job))
+
+
+def weights_of(sha256, job):
+    return f"{sha256[:32]}{job.seed:016x}{round(1000 * job.training.options['lost']):016x}"
+
+
+def _plain(job):
+    return replace(job, training=job.training.model_copy(update={"options": {}}))
+
+
+class NoisyModel:
+    def __init__(self, model, job):
+        self.model, self.job = model, job
+        self.weights_sha256 = weights_of(model.weights_sha256, job)
+
+    def generate(self, prompts, settings, *, stop_ids):
+        lost = self.job.training.options["lost"] + 0.01 * (self.job.seed % 3)
+        draw = random.Random(self.job.seed)
+        written = self.model.generate(prompts, settings, stop_ids=stop_ids)
+        return [Generation((), "stop") if draw.random() < lost else one for one in written]
+"""
+
+CONFTEST = """
+from tunix_eval_template.hooks import *
+def pytest_tunix_trainers():
+    return {"noisy": "noisy:NoisyTrainer"}
+"""
+
+GATE = "@pytest.mark.tunix_gate('no_worse', metric='exact')\ndef test_gate(tunix_gate):\n    tunix_gate.check()\n"
+
+
+def noisy(lost: float) -> str:
+    return RUN_FILE.replace('"ngram"', '"noisy"').replace("order = 8", f"lost = {lost}")
+
+
+@pytest.fixture
+def retrained(project: Project) -> Project:
+    """A project with a baseline of five seeds at about 0.89."""
+    project.write("noisy.py", NOISY)
+    text = (project.path / "pyproject.toml").read_text().replace("pythonpath = [", 'pythonpath = [".", ')
+    project.write("pyproject.toml", text)
+    project.write("conftest.py", CONFTEST)
+    project.write("words.toml", noisy(0.1))
+    project.test(GATE)
+    project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "5").assert_outcomes(passed=1)
+    return project
+
+
+def verdict(project: Project) -> dict[str, object]:
+    newest = max(project.path.glob("artifacts/sessions/*/verdicts.json"), key=lambda path: path.stat().st_mtime_ns)
+    (found,) = json.loads(newest.read_text())["verdicts"]
+    return dict(found)
+
+
+def test_an_honest_retraining_passes_and_runs_are_the_unit(retrained: Project, workers: tuple[str, ...]) -> None:
+    retrained.run("--tunix-train", "--tunix-seed", "11", *workers).assert_outcomes(passed=1)
+    found = verdict(retrained)
+    assert (found["unit"], found["n_runs"], found["outcome"]) == ("runs", 5, "passed")
+
+
+def test_a_real_drop_is_confirmed_by_two_fresh_seeds_and_fails(retrained: Project, workers: tuple[str, ...]) -> None:
+    before = len(retrained.manifests())
+    retrained.write("words.toml", noisy(0.5))
+    result = retrained.run("--tunix-train", *workers)
+    result.assert_outcomes(failed=1)
+    assert len(retrained.manifests()) == before + 3
+    found = verdict(retrained)
+    assert (found["unit"], found["outcome"]) == ("runs", "failed")
+    assert "3 runs" in str(found["reason"])
+    assert float(str(found["p_value"])) < 0.001
+
+
+def test_without_train_a_drop_is_decided_on_what_is_recorded(retrained: Project) -> None:
+    retrained.write("words.toml", noisy(0.5))
+    retrained.test("def test_run(tunix_run):\n    pass\n", "test_run.py")
+    retrained.run("--tunix-train", "test_run.py").assert_outcomes(passed=1)
+    before = len(retrained.manifests())
+    retrained.run("test_words.py").assert_outcomes(failed=1)
+    assert len(retrained.manifests()) == before
+
+
+def test_the_same_weights_are_compared_item_by_item(retrained: Project) -> None:
+    retrained.run("--tunix-train").assert_outcomes(passed=1)
+    found = verdict(retrained)
+    assert (found["unit"], found["delta"], found["n_runs"]) == ("items", 0.0, 1)
+
+
+def test_one_baseline_run_says_that_seed_noise_is_unknown_and_fails_only_with_a_margin(project: Project) -> None:
+    project.test(GATE)
+    project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=1)
+    project.write("words.toml", RUN_FILE.replace("order = 8", "order = 1"))
+    result = project.run("--tunix-train")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*one baseline run, so that the noise between training*"])
+    project.test(GATE.replace("metric='exact'", "metric='exact', margin=0.1"))
+    project.run("--tunix-train").assert_outcomes(failed=1)
