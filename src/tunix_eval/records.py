@@ -461,6 +461,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     run_id: str
+    seed: int
     action: Literal["trained", "resumed", "reused"]
     status: Literal["complete", "truncated"]
     steps: int

@@ -14,6 +14,7 @@ from tunix_eval.report.markdown import cell, code
 RUN = RunRow(
     name="addition",
     run_id="3f2a9c1b77aa01de",
+    seed=0,
     action="trained",
     status="complete",
     steps=800,

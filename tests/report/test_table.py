@@ -16,6 +16,7 @@ SEEDS = "one baseline run, so that the noise between training seeds is unknown"
 def run(name="addition", **changed):
     fields = {
         "run_id": "3f2a9c1b77aa01de",
+        "seed": 0,
         "action": "trained",
         "status": "complete",
         "steps": 800,

@@ -324,6 +324,7 @@ def run_row(run: Run, action: Any) -> RunRow:
     return RunRow(
         name=run.spec.name,
         run_id=run.run_id,
+        seed=manifest.seed,
         action=action,
         status=manifest.status,
         steps=manifest.steps,

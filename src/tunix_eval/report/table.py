@@ -34,11 +34,12 @@ def verdicts_json(report: SessionReport) -> str:
 
 
 def _runs(runs: Sequence[RunRow], width: int) -> list[str]:
-    cells = [("runs", "", "steps", "loss", "time", "")]
+    cells = [("runs", "", "seed", "steps", "loss", "time", "")]
     cells += [
         (
             f"  {printable(run.name)}",
             printable(run.run_id)[:8],
+            str(run.seed),
             f"{run.steps}" if run.steps == run.total_steps else f"{run.steps}/{run.total_steps}",
             fixed(run.loss, 4),
             _time(run.wall_seconds),
@@ -46,7 +47,7 @@ def _runs(runs: Sequence[RunRow], width: int) -> list[str]:
         )
         for run in runs
     ]
-    return columns(cells, "<<>>><", width)
+    return columns(cells, "<<>>>><", width)
 
 
 def _evals(rows: Sequence[EvalRow], width: int) -> list[str]:
