@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ def register(config: pytest.Config) -> None:
         config.stash[SESSION_ID_KEY] = worker["tunix_session"]
         return
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    config.stash[SESSION_ID_KEY] = f"{now}-{secrets.token_hex(4)}"
+    config.stash[SESSION_ID_KEY] = f"{now}-{os.urandom(4).hex()}"
     config.stash[ROWS_KEY] = []
     config.pluginmanager.register(Reporter(config), "tunix_eval_reporter")
 
