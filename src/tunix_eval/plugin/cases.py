@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunix_eval.errors import SpecError
-from tunix_eval.plugin.plan import named_run_file, reference_of
+from tunix_eval.plugin.needs import named_run_file, reference_of
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.views import Case
 

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
 
     from tunix_eval.plugin.device import Device
-    from tunix_eval.plugin.plan import Need
+    from tunix_eval.plugin.needs import Need
     from tunix_eval.plugin.prepare import Format
-    from tunix_eval.plugin.session import Run, Session
+    from tunix_eval.plugin.runs import Run
+    from tunix_eval.plugin.session import Session
     from tunix_eval.plugin.views import Case, Gate
     from tunix_eval.records import (
         Batch,
@@ -39,7 +40,7 @@ def tunix_session(request: pytest.FixtureRequest) -> Session:
 @pytest.fixture
 def _tunix_need(request: pytest.FixtureRequest, tunix_session: Session) -> Need:
     """What the test's markers ask for."""
-    from tunix_eval.plugin.plan import need_of
+    from tunix_eval.plugin.needs import need_of
 
     return need_of(tunix_session, request.node)
 
@@ -131,7 +132,7 @@ def tunix_gate(tunix_session: Session, tunix_run: Run, _tunix_need: Need) -> Gat
 @pytest.fixture
 def tunix_train(request: pytest.FixtureRequest, tunix_session: Session) -> Callable[..., Run]:
     """A function that gives the run of a run file with overrides: `tunix_train("x.toml", style="none")`."""
-    from tunix_eval.plugin.session import run_file_path
+    from tunix_eval.plugin.runs import run_file_path
 
     folder: Path = request.path.parent
 

@@ -20,7 +20,8 @@ from tunix_eval.gate import (
     same_content,
 )
 from tunix_eval.plugin.prepare import prompts_sha256
-from tunix_eval.plugin.session import Note, Run, Session, run_file_path
+from tunix_eval.plugin.runs import Note, Run, run_file_path
+from tunix_eval.plugin.session import Session
 from tunix_eval.records import Evalset, RunScores, Verdict
 from tunix_eval.scoring import scorer_digest
 from tunix_eval.specs import GateSpec, RunSpec

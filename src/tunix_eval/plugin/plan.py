@@ -7,61 +7,22 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunix_eval.errors import ArtifactError, SpecError, TrainingError, TunixEvalError
+from tunix_eval.errors import ArtifactError, TrainingError, TunixEvalError
 from tunix_eval.plugin.gating import baseline_path, baseline_specs, check_metric, comparable_baseline, gate_evalset
-from tunix_eval.plugin.items import DATA_FIXTURES, EVALSET_FIXTURES, FIXTURES, RUN_FIXTURES, fixtures_of, misspelt
+from tunix_eval.plugin.items import fixtures_of
+from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import make_format
-from tunix_eval.plugin.session import Session, missing_run, run_file_path
+from tunix_eval.plugin.runs import missing_run, run_file_path
+from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.training import Identity
-from tunix_eval.records import Evalset
-from tunix_eval.specs import GateSpec, RunSpec, resolve_reference, validated
+from tunix_eval.specs import RunSpec
 
 _CHECKPOINTS_AT_ONCE = 3
 _COPIES_IN_TRAINING = 4
-
-
-@dataclass(frozen=True)
-class Need:
-    """What one item asks for through markers or its run file."""
-
-    folder: Path
-    """The folder of the test or run file, which relative paths start from."""
-    spec: RunSpec | None = None
-    run: bool = False
-    """Whether a trained run is needed."""
-    dataset: str | None = None
-    renderer: str | None = None
-    evalset: str | None = None
-    gates: tuple[GateSpec, ...] = ()
-    error: str | None = None
-    """One line; the item fails at setup with it."""
-    skip: str | None = None
-    """One line; the item is skipped at setup with it."""
-
-    def the_spec(self) -> RunSpec:
-        """Return the run file's spec.
-
-        Raises:
-            SpecError: there is none.
-        """
-        if self.spec is None:
-            raise SpecError('no run file: mark the test with @pytest.mark.tunix_train("name.toml")')
-        return self.spec
-
-    def the_evalset(self, session: Session) -> Evalset:
-        """Return the evalset of the marker, or the run file's only one.
-
-        Raises:
-            SpecError: there is none.
-        """
-        if self.evalset is None:
-            raise SpecError('no evalset: mark the test with @pytest.mark.tunix_evalset("name")')
-        return session.evalset(self.evalset)
 
 
 @dataclass
@@ -133,90 +94,6 @@ def make_plan(session: Session, items: Sequence[pytest.Item]) -> Plan:
 def broken_plan(items: Sequence[pytest.Item], error: TunixEvalError) -> Plan:
     """Return a plan under which every item fails with the same line: nothing of ours can work."""
     return Plan({item.nodeid: Need(item.path.parent, error=str(error)) for item in items})
-
-
-def need_of(session: Session, item: pytest.Item) -> Need:
-    """Read an item's markers, or what its run file says; a mistake in them is the need's error."""
-    own = getattr(item, "tunix_need", None)
-    if isinstance(own, Need):
-        return own
-    folder = item.path.parent
-    wrong = misspelt(item)
-    if wrong:
-        return Need(folder, error=wrong)
-    try:
-        return _marked(session, item, folder)
-    except TunixEvalError as error:
-        return Need(folder, error=str(error))
-
-
-def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
-    fixtures = fixtures_of(item)
-    uses = fixtures & (FIXTURES - {"tunix_device", "tunix_snapshot"})
-    spec = named_run_file(session, item, folder) if uses else None
-    if fixtures & RUN_FIXTURES and spec is None:
-        raise SpecError(
-            f"{item.name} takes {', '.join(sorted(fixtures & RUN_FIXTURES))} and names no run file: "
-            'mark it with @pytest.mark.tunix_train("name.toml")'
-        )
-    evalset = item.get_closest_marker("tunix_evalset")
-    if evalset in item.own_markers and not fixtures & EVALSET_FIXTURES:
-        raise SpecError(
-            f"{item.name} is marked tunix_evalset and takes none of {', '.join(sorted(EVALSET_FIXTURES))}; "
-            "take one of them as an argument"
-        )
-    need = Need(
-        folder,
-        spec=spec,
-        run=spec is not None and bool(fixtures & RUN_FIXTURES or "tunix_case" in fixtures),
-        dataset=reference_of(item.get_closest_marker("tunix_dataset"), folder),
-        renderer=reference_of(item.get_closest_marker("tunix_renderer"), folder),
-        evalset=reference_of(evalset, folder) or (_only_evalset(spec) if fixtures & EVALSET_FIXTURES else None),
-        gates=tuple(gate_of(mark, folder) for mark in item.iter_markers("tunix_gate") if "tunix_gate" in fixtures),
-    )
-    if need.evalset is None and fixtures & {"tunix_completions", "tunix_scorecard"}:
-        need.the_evalset(session)
-    if fixtures & DATA_FIXTURES and spec is None and need.dataset is None and fixtures != {"tunix_renderer"}:
-        raise SpecError(
-            f"{item.name} takes {', '.join(sorted(fixtures & DATA_FIXTURES))} and names no data: mark it with "
-            '@pytest.mark.tunix_train("name.toml") or @pytest.mark.tunix_dataset("name")'
-        )
-    return need
-
-
-def _only_evalset(spec: RunSpec | None) -> str | None:
-    return spec.evalsets[0] if spec is not None and len(spec.evalsets) == 1 else None
-
-
-def gate_of(mark: pytest.Mark, folder: Path) -> GateSpec:
-    """Read a tunix_gate marker: rule and metric, then the rule's arguments by name."""
-    names = ("rule", "metric")
-    if len(mark.args) > len(names):
-        raise SpecError(f"tunix_gate takes rule and metric, then arguments by name; found {mark.args!r}")
-    table = dict(zip(names, mark.args, strict=False)) | dict(mark.kwargs)
-    if isinstance(table.get("evalset"), str):
-        table["evalset"] = resolve_reference(table["evalset"], folder)
-    return validated(GateSpec, table, where="marker tunix_gate")
-
-
-def _argument(mark: pytest.Mark, name: str) -> str:
-    value = mark.args[0] if len(mark.args) == 1 else mark.kwargs.get(name)
-    if not isinstance(value, str) or len(mark.args) > 1:
-        raise SpecError(f"marker {mark.name} takes one {name}, found {mark.args!r}")
-    return value
-
-
-def named_run_file(session: Session, item: pytest.Item, folder: Path) -> RunSpec | None:
-    """Return the spec that the nearest tunix_train marker names, with its overrides."""
-    mark = item.get_closest_marker("tunix_train")
-    if mark is None:
-        return None
-    return session.spec(run_file_path(_argument(mark, "path_or_name"), folder), mark.kwargs)
-
-
-def reference_of(mark: pytest.Mark | None, folder: Path) -> str | None:
-    """Return what a marker names: a registered name, or a path made absolute."""
-    return resolve_reference(_argument(mark, "name_or_path"), folder) if mark is not None else None
 
 
 def _checked(session: Session, need: Need) -> Need:

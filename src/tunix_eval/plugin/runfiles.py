@@ -10,7 +10,7 @@ import pytest
 
 from tunix_eval.errors import DataError, TunixEvalError
 from tunix_eval.plugin.gating import compared_run, gate_evalset
-from tunix_eval.plugin.plan import Need
+from tunix_eval.plugin.needs import Need
 from tunix_eval.plugin.reporting import with_short_paths
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.views import enforce

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,72 +20,14 @@ from tunix_eval.plugin.prepare import Prepared, make_format
 from tunix_eval.plugin.progress import every_ten_seconds
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
+from tunix_eval.plugin.runs import Row, Run, eval_rows, missing_run, run_row
 from tunix_eval.plugin.settings import Settings, read_settings
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
-from tunix_eval.records import Dataset, EvalRow, Evalset, Model, Progress, RunRow, Verdict
+from tunix_eval.records import Dataset, Evalset, Model, Progress
 from tunix_eval.report import delta_report
-from tunix_eval.specs import RunSpec, is_path, read_run_file
+from tunix_eval.specs import RunSpec, read_run_file
 from tunix_eval.store import RunManifest, Store, write_atomic
-
-
-class Note(msgspec.Struct, frozen=True):
-    """A line for the end of the session."""
-
-    text: str
-
-
-Row = RunRow | EvalRow | Verdict | Note
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished training run."""
-
-    spec: RunSpec
-    manifest: RunManifest
-    directory: Path
-    prepared: Prepared
-    identity: Identity
-
-    @property
-    def run_id(self) -> str:
-        """The 16 hex digits that name what the run was made from."""
-        return self.manifest.run_id
-
-    @property
-    def truncated(self) -> bool:
-        """Tell whether --tunix-max-steps stopped it early."""
-        return self.manifest.status == "truncated"
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """One mapping a logged step: step, epoch, loss, learning_rate, grad_norm, tokens and more."""
-        path = self.directory / "metrics.jsonl"
-        try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path}: damaged: {error}; train the run again with --tunix-retrain") from None
-
-    @property
-    def loss(self) -> Losses:
-        """Training losses in nats per supervised token, one a logged step."""
-        return Losses(tuple(float(line["loss"]) for line in self.metrics))
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Losses in step order."""
-
-    values: tuple[float, ...]
-
-    def first(self, count: int) -> float:
-        """Return the mean of the first losses."""
-        return sum(self.values[:count]) / len(self.values[:count])
-
-    def last(self, count: int) -> float:
-        """Return the mean of the last losses."""
-        return sum(self.values[-count:]) / len(self.values[-count:])
 
 
 @dataclass
@@ -311,51 +252,3 @@ class Session:
         """Return what happened since the last call, as plain values."""
         rows, self.rows = self.rows, []
         return [{"row": type(row).__name__, **msgspec.to_builtins(row)} for row in rows]
-
-
-def missing_run(spec: RunSpec, identity: Identity) -> str:
-    """Say why a test that needs a run is skipped, and what to type."""
-    return f"run '{spec.name}' ({identity.run_id}) is not recorded; train it with: pytest --tunix-train"
-
-
-def run_row(run: Run, action: Any) -> RunRow:
-    """Return a run as the session's table shows it."""
-    manifest, losses = run.manifest, run.loss
-    return RunRow(
-        name=run.spec.name,
-        run_id=run.run_id,
-        seed=manifest.seed,
-        action=action,
-        status=manifest.status,
-        steps=manifest.steps,
-        total_steps=manifest.total_steps,
-        wall_seconds=manifest.wall_seconds,
-        loss=losses.last(50) if losses.values else None,
-    )
-
-
-def eval_rows(run: Run, after: Evaluation, before: Evaluation | None) -> list[EvalRow]:
-    """Return a row a metric."""
-    rows = []
-    for metric, summary in after.card.metrics.items():
-        rows.append(
-            EvalRow(
-                run_name=run.spec.name,
-                run_id=run.run_id,
-                evalset=after.evalset.name,
-                metric=metric,
-                n_items=summary.n_items,
-                n_scored=summary.n_scored,
-                before=before.card.metrics[metric].mean if before else None,
-                after=summary.mean,
-                stderr=summary.stderr,
-                ci95=summary.ci95,
-            )
-        )
-    return rows
-
-
-def run_file_path(reference: str, folder: Path) -> Path:
-    """Return the run file that a marker names: a path relative to the test file, or a name beside it."""
-    path = Path(reference) if is_path(reference) else Path(f"{reference}.toml")
-    return path if path.is_absolute() else (folder / path).resolve()

@@ -9,9 +9,10 @@ import pytest
 
 from tunix_eval.errors import SpecError
 from tunix_eval.plugin.gating import compared_run, gate_evalset, judge, skip_truncated
-from tunix_eval.plugin.plan import Need, need_of
+from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import Format, make_format
-from tunix_eval.plugin.session import Run, Session
+from tunix_eval.plugin.runs import Run
+from tunix_eval.plugin.session import Session
 from tunix_eval.records import Completion, EvalItem, Evalset, Score, ScoredItem, Verdict
 from tunix_eval.specs import GateSpec, validated
 
