@@ -176,6 +176,8 @@ def _check_room(session: Session, spec: RunSpec, identity: Identity) -> None:
             f"{session.store.root}: cannot be written: {folder} is "
             f"{'read-only' if folder.is_dir() else 'no directory'}; name another with --tunix-artifacts DIR"
         )
+    if spec.trainer != "flax":
+        return  # Only the built-in decoder's size is known from its spec.
     weights = 4 * _parameters(spec, session.prepared(spec).format.tokenizer.vocab_size)
     needed, free = weights * 3 * _CHECKPOINTS_AT_ONCE, shutil.disk_usage(folder).free
     if needed > free:

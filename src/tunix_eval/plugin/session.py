@@ -86,14 +86,9 @@ class Session:
             spec = read_run_file(path, overrides)
             if self.options.seed is not None:
                 spec = spec.model_copy(update={"seed": self.options.seed})
-            same = [
-                known for (other, _), known in self._specs.items() if other != str(path) and known.name == spec.name
-            ]
-            if same:
-                others = [other for other, _ in self._specs if other != str(path)]
-                raise SpecError(
-                    f"{path}: the name '{spec.name}' is taken by {others[0]}; a name belongs to one run file"
-                )
+            for (other, _), known in self._specs.items():
+                if other != str(path) and known.name == spec.name:
+                    raise SpecError(f"{path}: the name '{spec.name}' is taken by {other}; give one of the two another")
             self._specs[key] = spec
         return self._specs[key]
 
