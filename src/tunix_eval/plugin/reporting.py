@@ -66,7 +66,7 @@ class Reporter:
         if not rows:
             return
         try:
-            report = session_report(rows)
+            report = session_report(rows, shorten=lambda text: with_short_paths(self.config, text))
             lines = _table(self.config, report)
         except Exception as error:  # noqa: BLE001
             terminalreporter.write_line(f"tunix-eval: no report: {type(error).__name__}: {error}", red=True)
@@ -87,7 +87,7 @@ def _table(config: pytest.Config, report: SessionReport) -> list[str]:
     return lines
 
 
-def session_report(rows: list[dict[str, Any]]) -> SessionReport:
+def session_report(rows: list[dict[str, Any]], *, shorten: Callable[[str], str]) -> SessionReport:
     """Put rows together: each run, metric and note once, the last word counting, and every verdict."""
     import msgspec
 
@@ -111,7 +111,7 @@ def session_report(rows: list[dict[str, Any]]) -> SessionReport:
         elif isinstance(made, Verdict):
             verdicts[made] = None
         elif isinstance(made, Note):
-            notes[made.text] = None
+            notes[shorten(made.text)] = None
     return SessionReport(
         runs=tuple(runs.values()), evals=tuple(evals.values()), verdicts=tuple(verdicts), notes=tuple(notes)
     )
