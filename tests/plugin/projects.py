@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Loaded here once, so that a pytest inside this process does not load it again for every test.
+import tunix_eval.plugin.cases
+import tunix_eval.plugin.runfiles
+import tunix_eval.report  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "plugins" / "tunix-eval-template" / "src"
@@ -70,6 +76,17 @@ class Project:
         self.write(name, f'import pytest\npytestmark = pytest.mark.tunix_train("words.toml")\n{body}')
 
     def run(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest: in this process, which is quicker, unless it starts workers. The environment stays as it was."""
+        if "-n" in arguments:
+            return self.run_apart(*arguments)
+        before = dict(os.environ)
+        try:
+            return self.pytester.runpytest_inprocess(*arguments)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def run_apart(self, *arguments: str) -> pytest.RunResult:
         """Run pytest in a process of its own."""
         return self.pytester.runpytest_subprocess(*arguments)
 

@@ -30,23 +30,90 @@ TRACE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", r"traces\.jsonl:2: "),
-        (json.dumps(TRACE | {"prompt": ""}), r"traces\.jsonl:2: .*prompt"),
-        (json.dumps(TRACE | {"promt": "x"}), r"traces\.jsonl:2: .*promt.*Did you mean 'prompt'\?"),
-        (
-            json.dumps(TRACE | {"steps": TRACE["steps"] * 2}),
-            r"traces\.jsonl:2: steps\[1\]\.i is 0, already used by steps\[0\]",
-        ),
-    ],
-)
-def test_a_broken_trace_line_is_named(project: Project, workers: tuple[str, ...], line: str, message: str) -> None:
+TRACE_LINES: list[tuple[str, ...]] = [
+    ("{", r"traces\.jsonl:2: "),
+    (json.dumps(TRACE | {"prompt": ""}), r"traces\.jsonl:2: .*prompt"),
+    (json.dumps(TRACE | {"promt": "x"}), r"traces\.jsonl:2: .*promt.*Did you mean 'prompt'\?"),
+    (
+        json.dumps(TRACE | {"steps": TRACE["steps"] * 2}),
+        r"traces\.jsonl:2: steps\[1\]\.i is 0, already used by steps\[0\]",
+    ),
+]
+
+RUN_FILE_MISTAKES: list[tuple[str, ...]] = [
+    (
+        "word-ending-v1",
+        "word-ending-v2",
+        r"no dataset named 'word-ending-v2'; known: .*Did you mean 'word-ending-v1'\?",
+    ),
+    ('"qa"', '"gema"', r"no renderer named 'gema'; known: .*Did you mean 'gemma'\?"),
+    ('"pieces"', '"piece"', r"no tokenizer named 'piece'; known: .*Did you mean 'pieces'\?"),
+    ('"ngram"', '"ngrm"', r"no trainer named 'ngrm'; known: .*Did you mean 'ngram'\?"),
+    ('"prefix"]', '"prefx"]', r"no scorer named 'prefx'; known: .*Did you mean 'prefix'\?"),
+    (
+        "word-ending-heldout",
+        "word-ending-heldot",
+        r"no evalset named 'word-ending-heldot'.*'word-ending-heldout'\?",
+    ),
+    ("epochs", "epoch", r"unknown key 'training\.epoch'\. Did you mean 'epochs'\?"),
+    ('"qa"', "qa", r"words\.toml: Invalid value \(at line 4, column 12\)"),
+    ('"word-ending-v1"', '"no/such.jsonl"', r"no/such\.jsonl: no such file"),
+]
+
+MARKER_MISTAKES: list[tuple[str, ...]] = [
+    (
+        "def test(tunix_run):\n    pass\n"
+        "test = pytest.MarkDecorator(pytest.Mark('tunix_evalst', (), {}, _ispytest=True), _ispytest=True)(test)",
+        r"no marker 'tunix_evalst'; .*Did you mean 'tunix_evalset'\?",
+    ),
+    ("def test(tunix_scorcard):\n    pass", r"no fixture 'tunix_scorcard'; .*Did you mean 'tunix_scorecard'\?"),
+    (
+        "@pytest.mark.tunix_gate('no_wors', 'exact')\ndef test(tunix_gate):\n    pass",
+        r"marker tunix_gate: rule: .*'no_wors'",
+    ),
+    (
+        "@pytest.mark.tunix_gate('at_least', 'exat', value=1)\ndef test(tunix_gate):\n    pass",
+        r"no metric measured by run 'words' named 'exat'.*'exact'\?",
+    ),
+    (
+        "@pytest.mark.tunix_gate('no_worse', 'exact', alpa=1)\ndef test(tunix_gate):\n    pass",
+        r"unknown key 'alpa'\. Did you mean 'alpha'\?",
+    ),
+    (
+        "@pytest.mark.tunix_evalset('word-ending-heldot')\ndef test(tunix_scorecard):\n    pass",
+        r"no evalset named.*'word-ending-heldout'\?",
+    ),
+    (
+        "@pytest.mark.tunix_evalset('word-ending-heldout')\ndef test():\n    pass",
+        r"is marked tunix_evalset and takes none of",
+    ),
+    ("@pytest.mark.tunix_train('other.toml')\ndef test(tunix_run):\n    pass", r"other\.toml: no such run file"),
+    (
+        "@pytest.mark.tunix_train('words.toml', sed=1)\ndef test(tunix_run):\n    pass",
+        r"unknown key 'sed'\. Did you mean 'seed'\?",
+    ),
+    (
+        "@pytest.mark.tunix_device('gpux')\ndef test(tunix_run):\n    pass",
+        r"marker tunix_device takes cpu, gpu or tpu",
+    ),
+]
+
+BASELINE_DAMAGE: list[tuple[str, ...]] = [
+    (r'"evalset_sha256": "\w+"', '"evalset_sha256": "00"', "another evalset"),
+    (r'"prompts_sha256": "\w+"', '"prompts_sha256": "00"', "other prompts"),
+    (r'"scorer_sha256": "\w+"', '"scorer_sha256": "00"', "another version of scorer 'exact'"),
+    (r'"format_version": 1', '"format_version": 2', "format_version"),
+    (r"^\{", "<<<<<<< ours\n{", "merge conflict"),
+    (r"\}\s*$", "", r"word-ending-heldout\.json:\d+:\d+: "),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), TRACE_LINES)
+def test_a_broken_trace_line_is_named(project: Project, line: str, message: str) -> None:
     project.write("traces.jsonl", f"{json.dumps(TRACE)}\n{line}\n")
     project.write("words.toml", RUN_FILE.replace("word-ending-v1", "traces.jsonl"))
     project.test(RUN_TEST)
-    check(project.run("--tunix-train", *workers), message)
+    check(project.run("--tunix-train"), message)
     assert not project.manifests()
 
 
@@ -58,84 +125,22 @@ def test_a_trace_longer_than_a_row_is_named_with_both_lengths(project: Project, 
     )
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (
-            "word-ending-v1",
-            "word-ending-v2",
-            r"no dataset named 'word-ending-v2'; known: .*Did you mean 'word-ending-v1'\?",
-        ),
-        ('"qa"', '"gema"', r"no renderer named 'gema'; known: .*Did you mean 'gemma'\?"),
-        ('"pieces"', '"piece"', r"no tokenizer named 'piece'; known: .*Did you mean 'pieces'\?"),
-        ('"ngram"', '"ngrm"', r"no trainer named 'ngrm'; known: .*Did you mean 'ngram'\?"),
-        ('"prefix"]', '"prefx"]', r"no scorer named 'prefx'; known: .*Did you mean 'prefix'\?"),
-        (
-            "word-ending-heldout",
-            "word-ending-heldot",
-            r"no evalset named 'word-ending-heldot'.*'word-ending-heldout'\?",
-        ),
-        ("epochs", "epoch", r"unknown key 'training\.epoch'\. Did you mean 'epochs'\?"),
-        ('"qa"', "qa", r"words\.toml: Invalid value \(at line 4, column 12\)"),
-        ('"word-ending-v1"', '"no/such.jsonl"', r"no/such\.jsonl: no such file"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "message"), RUN_FILE_MISTAKES)
 def test_a_mistake_in_a_run_file_is_one_line_with_a_suggestion(
-    project: Project, workers: tuple[str, ...], old: str, new: str, message: str
+    project: Project, old: str, new: str, message: str
 ) -> None:
     project.write("words.toml", RUN_FILE.replace(old, new, 1))
     project.test(RUN_TEST)
-    check(project.run("--tunix-train", *workers), message)
+    check(project.run("--tunix-train"), message)
     assert not project.manifests()
-    named = project.run("--tunix-train", "words.toml", *workers)
+    named = project.run("--tunix-train", "words.toml")
     check(named, message, int(named.ret) if named.ret in {1, 2} else 1)
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (
-            "def test(tunix_run):\n    pass\n"
-            "test = pytest.MarkDecorator(pytest.Mark('tunix_evalst', (), {}, _ispytest=True), _ispytest=True)(test)",
-            r"no marker 'tunix_evalst'; .*Did you mean 'tunix_evalset'\?",
-        ),
-        ("def test(tunix_scorcard):\n    pass", r"no fixture 'tunix_scorcard'; .*Did you mean 'tunix_scorecard'\?"),
-        (
-            "@pytest.mark.tunix_gate('no_wors', 'exact')\ndef test(tunix_gate):\n    pass",
-            r"marker tunix_gate: rule: .*'no_wors'",
-        ),
-        (
-            "@pytest.mark.tunix_gate('at_least', 'exat', value=1)\ndef test(tunix_gate):\n    pass",
-            r"no metric measured by run 'words' named 'exat'.*'exact'\?",
-        ),
-        (
-            "@pytest.mark.tunix_gate('no_worse', 'exact', alpa=1)\ndef test(tunix_gate):\n    pass",
-            r"unknown key 'alpa'\. Did you mean 'alpha'\?",
-        ),
-        (
-            "@pytest.mark.tunix_evalset('word-ending-heldot')\ndef test(tunix_scorecard):\n    pass",
-            r"no evalset named.*'word-ending-heldout'\?",
-        ),
-        (
-            "@pytest.mark.tunix_evalset('word-ending-heldout')\ndef test():\n    pass",
-            r"is marked tunix_evalset and takes none of",
-        ),
-        ("@pytest.mark.tunix_train('other.toml')\ndef test(tunix_run):\n    pass", r"other\.toml: no such run file"),
-        (
-            "@pytest.mark.tunix_train('words.toml', sed=1)\ndef test(tunix_run):\n    pass",
-            r"unknown key 'sed'\. Did you mean 'seed'\?",
-        ),
-        (
-            "@pytest.mark.tunix_device('gpux')\ndef test(tunix_run):\n    pass",
-            r"marker tunix_device takes cpu, gpu or tpu",
-        ),
-    ],
-)
-def test_a_mistake_in_a_marker_or_fixture_is_one_line(
-    project: Project, workers: tuple[str, ...], body: str, message: str
-) -> None:
+@pytest.mark.parametrize(("body", "message"), MARKER_MISTAKES)
+def test_a_mistake_in_a_marker_or_fixture_is_one_line(project: Project, body: str, message: str) -> None:
     project.test(body)
-    result = project.run("--tunix-train", "-o", "addopts=", *workers)
+    result = project.run("--tunix-train", "-o", "addopts=")
     check(result, message)
     assert not project.manifests()
 
@@ -222,7 +227,7 @@ def pytest_runtest_setup(item):
 def test_a_full_disk_while_training_is_one_line_and_records_no_run(project: Project, workers: tuple[str, ...]) -> None:
     project.test(RUN_TEST)
     project.write("conftest.py", "from tunix_eval_template.hooks import *\n" + FULL_DISK)
-    result = project.run("--tunix-train", "-p", "no:logging", *workers)
+    result = project.run_apart("--tunix-train", *workers)
     check(result, r"cannot be written: .*; free space or name another directory with --tunix-artifacts DIR")
     assert not project.manifests()
     project.write("conftest.py", "from tunix_eval_template.hooks import *\n")
@@ -266,25 +271,13 @@ def with_baseline(project: Project) -> Path:
     return project.path / "baselines" / "words" / "word-ending-heldout.json"
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (r'"evalset_sha256": "\w+"', '"evalset_sha256": "00"', "another evalset"),
-        (r'"prompts_sha256": "\w+"', '"prompts_sha256": "00"', "other prompts"),
-        (r'"scorer_sha256": "\w+"', '"scorer_sha256": "00"', "another version of scorer 'exact'"),
-        (r'"format_version": 1', '"format_version": 2', "format_version"),
-        (r"^\{", "<<<<<<< ours\n{", "merge conflict"),
-        (r"\}\s*$", "", r"word-ending-heldout\.json:\d+:\d+: "),
-    ],
-)
-def test_a_foreign_or_damaged_baseline_never_passes(
-    project: Project, workers: tuple[str, ...], old: str, new: str, message: str
-) -> None:
+@pytest.mark.parametrize(("old", "new", "message"), BASELINE_DAMAGE)
+def test_a_foreign_or_damaged_baseline_never_passes(project: Project, old: str, new: str, message: str) -> None:
     path = with_baseline(project)
     text, count = re.subn(old, new, path.read_text())
     assert count
     path.write_text(text)
-    check(project.run("--tunix-train", *workers), message)
+    check(project.run("--tunix-train"), message)
 
 
 def test_an_evaluated_prompt_that_was_trained_on_is_refused(project: Project, workers: tuple[str, ...]) -> None:
@@ -326,3 +319,42 @@ def test_a_device_that_is_not_there_is_a_usage_error_that_lists_what_is(
 ) -> None:
     project.test(RUN_TEST)
     check(project.run("--tunix-device", request_, *workers), message, pytest.ExitCode.USAGE_ERROR)
+
+
+def test_many_mistakes_in_one_session_are_each_one_line_under_xdist(project: Project) -> None:
+    """All of the lists above at once: a mistake stays with the tests that it concerns."""
+    messages: list[str] = []
+    tests = ""
+
+    def run_file(name: str, text: str) -> str:
+        project.write(f"{name}.toml", text.replace('name = "words"', f'name = "{name}"'))
+        return f"\n@pytest.mark.tunix_train('{name}.toml')\n"
+
+    for number, (*_, message) in enumerate(BASELINE_DAMAGE):
+        tests += run_file(f"damaged{number}", RUN_FILE) + NO_WORSE.replace("test_gate", f"test_damaged_{number}")
+        messages.append(message)
+    project.write("test_all.py", f"import pytest\n{tests}")
+    project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=len(BASELINE_DAMAGE))
+    for number, (old, new, _) in enumerate(BASELINE_DAMAGE):
+        path = project.path / "baselines" / f"damaged{number}" / "word-ending-heldout.json"
+        path.write_text(re.sub(old, new, path.read_text()))
+    for number, (line, message) in enumerate(TRACE_LINES):
+        project.write(f"traces{number}.jsonl", f"{json.dumps(TRACE)}\n{line}\n")
+        tests += run_file(f"broken{number}", RUN_FILE.replace("word-ending-v1", f"traces{number}.jsonl"))
+        tests += RUN_TEST.replace("test_run", f"test_broken_{number}")
+        messages.append(message.replace("traces", f"traces{number}"))
+    for number, (old, new, message) in enumerate(RUN_FILE_MISTAKES):
+        tests += run_file(f"mistake{number}", RUN_FILE.replace(old, new, 1))
+        tests += RUN_TEST.replace("test_run", f"test_mistake_{number}")
+        messages.append(message.replace("words", f"mistake{number}"))
+    for number, (body, message) in enumerate(MARKER_MISTAKES):
+        tests += f"\n{body}\n".replace("def test(", f"def test_marker_{number}(").replace(
+            "(test)", f"(test_marker_{number})"
+        )
+        tests = tests.replace("test = pytest.MarkDecorator", f"test_marker_{number} = pytest.MarkDecorator")
+        messages.append(message)
+    project.test(tests, "test_all.py")
+    result = project.run("--tunix-train", "-n", "2", "-o", "addopts=")
+    for message in messages:
+        check(result, message)
+    result.assert_outcomes(errors=len(messages))

@@ -11,13 +11,13 @@ import pytest
 
 from tunix_eval.errors import DeviceError
 from tunix_eval.plugin import device
-from tunix_eval.plugin.device import Device, choose, confirm, describe, parse_request
+from tunix_eval.plugin.device import Device, choose, confirm, cpu_threads, describe, parse_request
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A process in which JAX is not imported and nothing is set."""
-    for name in ("JAX_PLATFORMS", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES"):
+    for name in ("JAX_PLATFORMS", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES", "NPROC"):
         # Set, then delete: what the code under test sets is undone at the end.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -32,9 +32,20 @@ def test_a_request_that_means_nothing_is_refused(request_: str) -> None:
         parse_request(request_)
 
 
-def test_auto_without_an_accelerator_is_the_cpu_and_leaves_the_environment_alone() -> None:
+def test_auto_without_an_accelerator_is_the_cpu_and_leaves_the_platform_to_jax() -> None:
     assert choose("auto", None) == Device("cpu", 1)
     assert "JAX_PLATFORMS" not in os.environ
+
+
+def test_one_core_and_two_have_the_same_thread_pool_and_a_user_may_set_another(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setattr(os, "sched_getaffinity", lambda _: {0})
+    choose("auto", None)
+    assert cpu_threads() == 2
+    environment.setenv("NPROC", "5")
+    choose("auto", None)
+    assert cpu_threads() == 5
 
 
 def test_auto_follows_jax_platforms(environment: pytest.MonkeyPatch) -> None:

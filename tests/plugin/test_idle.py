@@ -18,7 +18,7 @@ def test_an_idle_session_imports_nothing_heavy(project: Project) -> None:
         f"import sys\ndef test_idle():\n    assert [name for name in {HEAVY!r} if name in sys.modules] == []\n",
     )
     # syrupy and hypothesis are plugins of their own; what they import is theirs.
-    result = project.run("-p", "no:syrupy", "-p", "no:hypothesispytest", "test_idle.py")
+    result = project.run_apart("-p", "no:syrupy", "-p", "no:hypothesispytest", "test_idle.py")
     result.assert_outcomes(passed=1)
     assert not (project.path / "artifacts").exists()
 
@@ -38,7 +38,7 @@ def test_a_session_that_decides_from_records_imports_no_jax(project: Project) ->
         "import sys\n@pytest.mark.tunix_gate('at_least', 'exact', value=0.9)\ndef test_gate(tunix_gate):\n"
         "    tunix_gate.check()\n    assert 'jax' not in sys.modules\n"
     )
-    project.run("--tunix-train").assert_outcomes(passed=1)
+    project.run_apart("--tunix-train").assert_outcomes(passed=1)
 
 
 def test_without_the_plugin_other_tests_run_untouched(project: Project, workers: tuple[str, ...]) -> None:
@@ -47,22 +47,22 @@ def test_without_the_plugin_other_tests_run_untouched(project: Project, workers:
         "import pytest\n@pytest.hookimpl(optionalhook=True)\ndef pytest_tunix_renderers():\n    return {}\n",
     )
     project.write("test_other.py", "def test_other():\n    assert True\n")
-    project.run("-p", "no:tunix_eval", *workers).assert_outcomes(passed=1)
+    project.run_apart("-p", "no:tunix_eval", *workers).assert_outcomes(passed=1)
 
 
 def test_other_tests_beside_ours_run_untouched(project: Project, workers: tuple[str, ...]) -> None:
     project.test("def test_run(tunix_run):\n    pass\n")
     project.write("test_other.py", "def test_other():\n    assert True\n")
-    project.run(*workers).assert_outcomes(passed=1, skipped=1)
+    project.run_apart(*workers).assert_outcomes(passed=1, skipped=1)
 
 
 def test_jax_that_woke_too_early_is_said(project: Project) -> None:
     project.write("conftest.py", "import jax\njax.devices()\n")
-    result = project.run("--tunix-device", "cpu", "--tunix-host-devices", "3", "-W", "ignore")
+    result = project.run_apart("--tunix-device", "cpu", "--tunix-host-devices", "3", "-W", "ignore")
     # The device is chosen before conftest files are loaded, so that theirs cannot come too early.
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     early = project.write("early.py", "import jax\njax.devices()\n")
     assert early.exists()
-    result = project.run("-p", "early", "--tunix-host-devices", "3", "-W", "ignore")
+    result = project.run_apart("-p", "early", "--tunix-host-devices", "3", "-W", "ignore")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --tunix-device auto: too late: JAX was initialised before pytest chose*"])

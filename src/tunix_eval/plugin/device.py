@@ -146,6 +146,11 @@ def _host_devices_in_flags() -> int | None:
     return int(match[1]) if match else None
 
 
+def cpu_threads() -> int:
+    """Return the size of XLA's thread pool on the CPU, by which it splits long sums: another size gives other bits."""
+    return int(os.environ.get("NPROC") or len(os.sched_getaffinity(0)))
+
+
 def _announce(request: str, kind: str, count: int) -> None:
     """Tell JAX, in the environment and, where it is imported but asleep, in its configuration."""
     jax = sys.modules.get("jax")
@@ -157,6 +162,8 @@ def _announce(request: str, kind: str, count: int) -> None:
                 f"with {awake[1]} of {awake[0]}; move what calls JAX at import time out of conftest.py or the plugin"
             )
         return
+    # A pool of two on one core gives the bits of two cores.
+    os.environ.setdefault("NPROC", str(max(2, cpu_threads())))
     if request != "auto":
         os.environ["JAX_PLATFORMS"] = _JAX_PLATFORM[kind] if kind == "cpu" else f"{_JAX_PLATFORM[kind]},cpu"
         if jax is not None:

@@ -58,6 +58,7 @@ def environment(device: Device) -> dict[str, Any]:
         "packages": _versions(_NUMERIC_PACKAGES),
         "platform": device.platform,
         "devices": device.count,
+        "cpu_threads": devices.cpu_threads() if device.platform == "cpu" else None,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
