@@ -6,8 +6,8 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/installed
-# A file of tests stays in one worker: what its module-scoped fixtures trained is trained once.
-WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
+# Each worker begins with a stretch of neighbours, so that what a module trained for its tests is trained about once.
+WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test lint scan audit bench clean
 
