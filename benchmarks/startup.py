@@ -55,8 +55,9 @@ def children_cpu() -> float:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without what changes pytest's start."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
+    """Return the environment without what changes pytest's start; bytecode is kept, as pip leaves it."""
+    changing = ("PYTEST_", "COV", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(changing)}
 
 
 def measure(rounds: int, folder: Path) -> dict[str, list[Times]]:
