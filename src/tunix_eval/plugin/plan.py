@@ -70,6 +70,7 @@ def make_plan(session: Session, items: Sequence[pytest.Item]) -> Plan:
     """Resolve what the items' markers and run files ask for against the registry and the records."""
     plan = Plan()
     checked: dict[Any, Need] = {}
+    told: dict[str, str] = {}
     for item in items:
         need = need_of(session, item)
         # Specs are cached by the session, so that equal ones are one object.
@@ -86,7 +87,7 @@ def make_plan(session: Session, items: Sequence[pytest.Item]) -> Plan:
         if key not in checked:
             checked[key] = _checked(session, need)
             _add(session, plan, checked[key])
-        plan.needs[item.nodeid] = _with_device(session, item, checked[key])
+        plan.needs[item.nodeid] = _told_once(_with_device(session, item, checked[key]), item.nodeid, told)
         plan.bodies = plan.bodies or "tunix_train" in fixtures_of(item)
     return plan
 
@@ -148,6 +149,14 @@ def _skipped(session: Session, need: Need, reason: str) -> Need:
     if session.options.require and need.gates:
         return replace(need, error=f"{reason} (--tunix-require: a gate may not be skipped)")
     return replace(need, skip=reason)
+
+
+def _told_once(need: Need, nodeid: str, told: dict[str, str]) -> Need:
+    """Shorten an error of many lines where an earlier item has it in full."""
+    if need.error is None or "\n" not in need.error:
+        return need
+    first = told.setdefault(need.error, nodeid)
+    return need if first == nodeid else replace(need, error=f"{need.error.splitlines()[0]} (more: see {first})")
 
 
 def _with_device(session: Session, item: pytest.Item, need: Need) -> Need:

@@ -154,9 +154,9 @@ class Session:
             if self.options.retrain:
                 self.store.set_aside(identity.run_id)
             prepared = self.prepared(spec)
-            self.notify(
-                f"training {spec.name} ({identity.run_id}): {prepared.total_steps} steps on {self.device.platform}"
-            )
+            total = f"{prepared.total_steps} steps on {self.device.platform}"
+            steps = f"{identity.stop_after} of {total}" if identity.stop_after else total
+            self.notify(f"training {spec.name} ({identity.run_id}): {steps}")
             manifest = train(
                 prepared,
                 identity,

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from tunix_eval.figures import printable
 
-_SPECIAL = re.compile(r"[&<>\\`*_\[\]|~$#!@:]")
+# An underscore inside a word is no emphasis, and stays readable in a terminal.
+_SPECIAL = re.compile(r"[&<>\\`*\[\]|~$#!@:]|(?<![^\W_])_|_(?![^\W_])")
 _TICKS = re.compile("`+")
 
 
 def cell(text: str) -> str:
     """Write a text so that it stands for itself in a table cell, a heading or a line.
 
-    >>> cell("a|b <i>*")
-    'a&#124;b &#60;i&#62;&#42;'
+    >>> cell("a|b <i>*"), cell("edge_case"), cell("_a_")
+    ('a&#124;b &#60;i&#62;&#42;', 'edge_case', '&#95;a&#95;')
     """
     return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", printable(text))
 
