@@ -155,7 +155,7 @@ def test_a_device_that_a_test_needs_and_the_session_lacks_skips_it(project: Proj
     result = project.run("-rs", *workers)
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines_random(["*needs 1 of gpu; the session has 1 of cpu", "*needs 4 of cpu; *"])
-    project.run("--tunix-host-devices", "4", *workers).assert_outcomes(passed=2, skipped=1)
+    project.run_apart("--tunix-host-devices", "4", *workers).assert_outcomes(passed=2, skipped=1)
 
 
 SNAPSHOT_TEST = """
