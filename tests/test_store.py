@@ -93,7 +93,7 @@ def test_a_changed_or_missing_file_of_a_run_is_named_with_both_digests(store: St
     write_atomic(weights, "weights")
     write_atomic(store.run_directory(RUN_ID) / "metrics.jsonl", "{}\n")
     recorded = manifest(artifacts=artifact_digests(store.run_directory(RUN_ID)))
-    assert list(recorded.artifacts) == ["checkpoint-final/params"]
+    assert list(recorded.artifacts) == ["metrics.jsonl", "checkpoint-final/params"]
     store.verify_run(recorded)
     weights.write_text("Weights")
     with pytest.raises(

@@ -10,16 +10,17 @@ from typing import Any, Literal, TypeVar
 import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tunix_eval.digest import canonical_json
 from tunix_eval.errors import SpecError, suggestion
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_KEY = re.compile(r"[A-Za-z0-9._\-\[\]=,]+")
+KEY = re.compile(r"[A-Za-z0-9._\-\[\]=,]+")
 
 
 class Table(BaseModel):
     """A table whose unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -87,6 +88,15 @@ class TrainingSpec(Table):
     """A checkpoint is written at the first dispatch end after every so many steps."""
     options: dict[str, Any] = Field(default_factory=dict)
     """For trainers of other packages; the built-in trainer takes none."""
+
+    @field_validator("optimizer_options", "options")
+    @classmethod
+    def _is_plain(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            canonical_json(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{value!r} holds more than finite numbers, texts, booleans, lists and tables") from None
+        return value
 
     @model_validator(mode="after")
     def _length_is_given_once(self) -> TrainingSpec:
@@ -162,16 +172,19 @@ class RunSpec(Table):
     @field_validator("name")
     @classmethod
     def _name_is_a_key(cls, value: str) -> str:
-        if not _KEY.fullmatch(value) or value in {".", ".."}:
+        if not KEY.fullmatch(value) or value in {".", ".."}:
             raise ValueError(f"'{value}' is no key; use letters, digits, '.', '_' and '-'")
         return value
 
 
-def read_run_file(path: Path, overrides: Mapping[str, Any] | None = None) -> RunSpec:
+def read_run_file(
+    path: Path, overrides: Mapping[str, Any] | None = None, *, overrides_folder: Path | None = None
+) -> RunSpec:
     """Read and validate a run file.
 
-    Paths in it (values with `/` or a file suffix) become absolute, relative to the file. Overrides nest
-    (`training={"steps": 100}`) and rename the run: `addition[style=none]`.
+    Paths in it (values with `/` or a file suffix) become absolute, relative to the file; those of overrides,
+    relative to the folder of the file that says them. Overrides nest (`training={"steps": 100}`) and rename
+    the run: `addition[style=none]`.
 
     Raises:
         SpecError: one line a mistake, with the file and, for TOML errors, line and column.
@@ -186,20 +199,33 @@ def read_run_file(path: Path, overrides: Mapping[str, Any] | None = None) -> Run
     except tomli.TOMLDecodeError as error:
         raise SpecError(f"{path}: {error}") from None
     if overrides:
-        table = _merge(table, overrides)
+        table = _merge(table, _with_absolute_paths(overrides, overrides_folder or path.parent))
         table["name"] = f"{table.get('name', path.stem)}[{_override_label(overrides)}]"
-    for key in ("dataset", "renderer", "tokenizer"):
-        if isinstance(table.get(key), str):
-            table[key] = resolve_reference(table[key], path.parent)
-    if isinstance(table.get("evalsets"), list):
-        table["evalsets"] = [
-            resolve_reference(name, path.parent) if isinstance(name, str) else name for name in table["evalsets"]
-        ]
-    for gate in table.get("gates", []) if isinstance(table.get("gates"), list) else []:
-        for key in ("evalset", "than"):
-            if isinstance(gate, dict) and isinstance(gate.get(key), str):
-                gate[key] = resolve_reference(gate[key], path.parent)
+    table = _with_absolute_paths(table, path.parent)
     return validated(RunSpec, table, where=str(path))
+
+
+def _with_absolute_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Resolve what a run file's table names by path; what has another type than it should is left for validation."""
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, str):
+            return resolve_reference(value, folder)
+        return [resolved(one) for one in value] if isinstance(value, list | tuple) else value
+
+    out = dict(table)
+    for key in ("dataset", "renderer", "tokenizer", "evalsets"):
+        if key in out:
+            out[key] = resolved(out[key])
+    if isinstance(out.get("gates"), list):
+        paths = ("evalset", "than")
+        out["gates"] = [
+            {key: resolved(value) if key in paths else value for key, value in gate.items()}
+            if isinstance(gate, dict)
+            else gate
+            for gate in out["gates"]
+        ]
+    return out
 
 
 def is_path(reference: str) -> bool:

@@ -18,7 +18,7 @@ import filelock
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tunix_eval.digest import sha256_file
+from tunix_eval.digest import sha256_file, sha256_text
 from tunix_eval.errors import ArtifactError
 from tunix_eval.records import Generation
 
@@ -117,9 +117,11 @@ class Store:
                 )
 
     def set_aside(self, run_id: str) -> None:
-        """Move a run out of the way, replacing what was set aside before."""
+        """Move a run out of the way, replacing what was set aside before; one that is not finished is deleted."""
         directory = self.run_directory(run_id)
-        if directory.exists():
+        if not (directory / "run_manifest.json").exists():
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
             aside = self.root / "replaced" / run_id
             with writing(aside):
                 shutil.rmtree(aside, ignore_errors=True)
@@ -130,14 +132,15 @@ class Store:
         """Return cached generations in prompt order, or None where they are not there or damaged."""
         path = self.root / "completions" / f"{_checked_key(key)}.jsonl"
         try:
-            return msgspec.json.Decoder(Generation).decode_lines(path.read_bytes())
+            digest, _, lines = path.read_text(encoding="utf-8").partition("\n")
+            return msgspec.json.Decoder(Generation).decode_lines(lines) if digest == sha256_text(lines) else None
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def record_generations(self, key: str, generations: list[Generation]) -> None:
         """Cache generations under the digest of everything that they were made from."""
         text = msgspec.json.Encoder().encode_lines(generations).decode()
-        write_atomic(self.root / "completions" / f"{_checked_key(key)}.jsonl", text)
+        write_atomic(self.root / "completions" / f"{_checked_key(key)}.jsonl", f"{sha256_text(text)}\n{text}")
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -154,11 +157,9 @@ class Store:
 
 
 def artifact_digests(directory: Path) -> dict[str, str]:
-    """Return relative path -> SHA-256 for every file of a directory but the manifest and evaluation records."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    names = {path.relative_to(directory).as_posix(): path for path in files}
-    kept = {name: path for name, path in names.items() if name.startswith("checkpoint-final/")}
-    return {name: sha256_file(path) for name, path in kept.items()}
+    """Return relative path -> SHA-256 for metrics.jsonl and every file of checkpoint-final/."""
+    files = [directory / "metrics.jsonl", *sorted((directory / "checkpoint-final").rglob("*"))]
+    return {path.relative_to(directory).as_posix(): sha256_file(path) for path in files if path.is_file()}
 
 
 def write_atomic(path: Path, text: str) -> None:

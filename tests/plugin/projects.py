@@ -40,7 +40,7 @@ max_new_tokens = 16
 PYPROJECT = f"""
 [tool.pytest.ini_options]
 pythonpath = ["{TEMPLATE}"]
-addopts = ["--strict-markers", "-p", "no:cacheprovider"]
+addopts = ["--strict-markers", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
 filterwarnings = ["error"]
 """
 

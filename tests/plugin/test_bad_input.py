@@ -221,6 +221,9 @@ def pytest_runtest_setup(item):
     import signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+def pytest_runtest_teardown(item):
+    # What measures coverage writes its file when the process ends.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
 """
 
 

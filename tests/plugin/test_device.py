@@ -17,7 +17,14 @@ from tunix_eval.plugin.device import Device, choose, confirm, cpu_threads, descr
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A process in which JAX is not imported and nothing is set."""
-    for name in ("JAX_PLATFORMS", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES", "NPROC"):
+    for name in (
+        "JAX_PLATFORMS",
+        "XLA_FLAGS",
+        "CUDA_VISIBLE_DEVICES",
+        "NPROC",
+        "JAX_ENABLE_X64",
+        "PYTEST_XDIST_WORKER",
+    ):
         # Set, then delete: what the code under test sets is undone at the end.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -77,6 +84,14 @@ def test_an_index_beyond_the_last_device_lists_what_is_there(environment: pytest
     environment.setattr(device, "_probe", lambda kind: [("gpu", "H200"), ("gpu", "H200")])
     assert choose("gpu:1", None) == Device("gpu", 1, 1)
     assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["JAX_PLATFORMS"]) == ("1", "cuda,cpu")
+    environment.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert choose("gpu:1", None) == Device("gpu", 1, 1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+    environment.setenv("PYTEST_XDIST_WORKER", "gw0")
+    assert choose("gpu:1", None) == Device("gpu", 1, 1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+    environment.delenv("PYTEST_XDIST_WORKER")
+    environment.delenv("CUDA_VISIBLE_DEVICES")
     assert choose("gpu", None) == Device("gpu", 2)
     with pytest.raises(DeviceError, match=r"gpu:2: not there; available: gpu \(H200\), gpu \(H200\)"):
         choose("gpu:2", None)
@@ -90,7 +105,11 @@ def test_a_probe_asks_jax_in_a_process_of_its_own() -> None:
 
 def awake(platform: str, count: int) -> dict[str, Any]:
     jax = types.ModuleType("jax")
-    jax.__dict__.update(default_backend=lambda: platform, device_count=lambda: count)
+    jax.__dict__.update(
+        default_backend=lambda: platform,
+        device_count=lambda: count,
+        config=types.SimpleNamespace(jax_enable_x64=False),
+    )
     bridge = types.ModuleType("xla_bridge")
     bridge.__dict__.update(backends_are_initialized=lambda: True)
     return {"jax": jax, "jax._src.xla_bridge": bridge}
@@ -109,6 +128,9 @@ def test_jax_on_another_platform_than_planned_is_an_error(environment: pytest.Mo
     for name, module in awake("cpu", 1).items():
         environment.setitem(sys.modules, name, module)
     confirm(Device("cpu", 1))
+    environment.setenv("JAX_ENABLE_X64", "1")
+    with pytest.raises(DeviceError, match=r"jax_enable_x64 is False, which the run's identity cannot see"):
+        confirm(Device("cpu", 1))
     with pytest.raises(DeviceError, match="planned for gpu, but JAX runs on cpu"):
         confirm(Device("gpu", 1))
 

@@ -28,7 +28,7 @@ from tunix_eval.plugin.fixtures import (
     tunix_train,
     tunix_turns,
 )
-from tunix_eval.plugin.state import DEVICE_KEY, PLAN_KEY, SESSION_KEY
+from tunix_eval.plugin.state import DEVICE_KEY, GATE_KEY, PLAN_KEY, SESSION_KEY
 
 __all__ = [
     "_tunix_format",
@@ -115,11 +115,13 @@ def _choose_device(config: pytest.Config, request: str, host_devices: int | None
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect run files that are named on the command line or match the ini option."""
-    if file_path.suffix != ".toml" or parent.config.option.tunix_off:
+    if file_path.suffix != ".toml":
         return None
     patterns = parent.config.getini(options.RUN_FILES_INI)
     named = parent.session.isinitpath(file_path)
-    if not named and not any(file_path.relative_to(parent.config.rootpath).match(pattern) for pattern in patterns):
+    root = parent.config.rootpath
+    listed = file_path.is_relative_to(root) and any(file_path.relative_to(root).match(one) for one in patterns)
+    if not named and not listed:
         return None
     from tunix_eval.plugin.runfiles import RunFile
 
@@ -171,7 +173,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from tunix_eval.plugin.session import Session
 
     try:
-        made = plan.make_plan(Session.open(config), ours)
+        opened = Session.open(config)
+        opened.registry.forget()
+        made = plan.make_plan(opened, ours)
     except TunixEvalError as error:
         made = plan.broken_plan(ours, error)
     config.stash[PLAN_KEY] = made
@@ -212,8 +216,12 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Show a user's mistake as one line."""
-    return (yield from _in_one_line(item))
+    """Show a user's mistake as one line, and fail a test that leaves the gates of its markers undecided."""
+    result = yield from _in_one_line(item)
+    gate = item.stash.get(GATE_KEY, None)
+    if gate is not None and gate.need.gates and not gate.checked:
+        pytest.fail("marked tunix_gate and left undecided; call tunix_gate.check()", pytrace=False)
+    return result
 
 
 def _in_one_line(item: pytest.Item) -> Generator[None, object, object]:
@@ -223,8 +231,9 @@ def _in_one_line(item: pytest.Item) -> Generator[None, object, object]:
         reason = str(error)
     except RunMissingError as error:
         reason = str(error)
-        if not (item.config.option.tunix_require and item.get_closest_marker("tunix_gate")):
+        if not (item.config.option.tunix_require and items.is_gate(item)):
             pytest.skip(reason)
+        reason += " (--tunix-require: a gate may not be skipped)"
     pytest.fail(reporting.with_short_paths(item.config, reason), pytrace=False)
 
 

@@ -20,6 +20,16 @@ _REQUEST = re.compile(r"(auto|cpu|gpu|tpu)(?::(\d+))?")
 _JAX_PLATFORM = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 _VISIBLE = {"gpu": "CUDA_VISIBLE_DEVICES", "tpu": "TPU_VISIBLE_CHIPS"}
 _PROBE = "import json, jax; print(json.dumps([[d.platform, d.device_kind] for d in jax.devices()]))"
+_NUMERIC_VARIABLES = (
+    "JAX_DEFAULT_DTYPE_BITS",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_DEFAULT_PRNG_IMPL",
+    "JAX_ENABLE_X64",
+    "JAX_NUMPY_DTYPE_PROMOTION",
+    "JAX_THREEFRY_PARTITIONABLE",
+    "NVIDIA_TF32_OVERRIDE",
+)
+_TRUE = {"1", "true", "t", "yes", "y", "on"}
 _INSTALL = {"gpu": "pip install 'jax[cuda13]'", "tpu": "pip install 'jax[tpu]'"}
 
 
@@ -58,13 +68,16 @@ def choose(request: str, host_devices: int | None) -> Device:
     kind, index = parse_request(request)
     if kind == "auto":
         kind = _automatic()
-    if kind != "cpu":
+    if kind != "cpu" and index is not None and "PYTEST_XDIST_WORKER" in os.environ:
+        count = 1  # The controller has checked, and shows its workers this one alone.
+    elif kind != "cpu":
         found = _probe(kind)
         available = [name for name, _ in found]
         if kind not in available or (index is not None and index >= available.count(kind)):
             raise DeviceError(_not_there(request, kind, found))
         if index is not None:
-            os.environ[_VISIBLE[kind]] = str(index)
+            visible = [name for name in os.environ.get(_VISIBLE[kind], "").split(",") if name]
+            os.environ[_VISIBLE[kind]] = visible[index] if visible else str(index)
         count = 1 if index is not None else available.count(kind)
     else:
         count = host_devices or _host_devices_in_flags() or 1
@@ -92,6 +105,11 @@ def confirm(device: Device) -> None:
         raise DeviceError(
             f"the session was planned for {device.platform}, but JAX runs on {jax.default_backend()}; "
             f"something initialised JAX first, or JAX_PLATFORMS says otherwise"
+        )
+    if jax is not None and jax.config.jax_enable_x64 != (os.environ.get("JAX_ENABLE_X64", "").lower() in _TRUE):
+        raise DeviceError(
+            f"jax.config.jax_enable_x64 is {jax.config.jax_enable_x64}, which the run's identity cannot see; "
+            "set the environment variable JAX_ENABLE_X64 in place of jax.config.update"
         )
 
 
@@ -137,8 +155,9 @@ def _not_there(request: str, kind: str, found: list[tuple[str, str]]) -> str:
 
 def _set_host_devices(count: int | None) -> None:
     if count is not None:
-        flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}".strip()
+        option = "--xla_force_host_platform_device_count="
+        flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(option)]
+        os.environ["XLA_FLAGS"] = " ".join([*flags, f"{option}{count}"])
 
 
 def _host_devices_in_flags() -> int | None:
@@ -148,7 +167,15 @@ def _host_devices_in_flags() -> int | None:
 
 def cpu_threads() -> int:
     """Return the size of XLA's thread pool on the CPU, by which it splits long sums: another size gives other bits."""
-    return int(os.environ.get("NPROC") or len(os.sched_getaffinity(0)))
+    asked = os.environ.get("NPROC", "")
+    if asked and not asked.isdecimal():
+        raise DeviceError(f"NPROC is '{asked}', expected a number of threads; unset it or set it to one")
+    return int(asked or 0) or len(os.sched_getaffinity(0))
+
+
+def numeric_settings() -> dict[str, str]:
+    """Return the environment variables that change what JAX computes."""
+    return {name: os.environ[name] for name in _NUMERIC_VARIABLES if name in os.environ}
 
 
 def _announce(request: str, kind: str, count: int) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from tunix_eval.digest import sha256_json
 from tunix_eval.plugin.prepare import Format, prompts_sha256
 from tunix_eval.records import Evalset, Generation, Model, Scorecard, ScoredItem, Scorer, TokenArray
@@ -16,17 +18,6 @@ from tunix_eval.specs import GenerationSpec
 from tunix_eval.store import RunManifest, Store, pretty_json, write_atomic
 
 Weights = Literal["initial", "final"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a run's model wrote for every item of an evalset, and what that is worth."""
-
-    evalset: Evalset
-    weights: Weights
-    scored: tuple[ScoredItem, ...]
-    card: Scorecard
-    prompts_sha256: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +42,8 @@ class Question:
         return sha256_json(
             {
                 "weights": weights,
+                "model": self.manifest.model,
+                "vocabulary": [self.format.tokenizer.vocab_size, self.format.tokenizer.pad_id],
                 "prompts": [prompt.tolist() for prompt in prompts],
                 "generation": self.generation.model_dump(mode="json"),
                 "stop_ids": self.format.stop_ids,
@@ -58,6 +51,16 @@ class Question:
                 "environment": self.environment,
             }
         )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run's model wrote for every item of an evalset, and what that is worth."""
+
+    question: Question
+    scored: tuple[ScoredItem, ...]
+    card: Scorecard
+    prompts_sha256: str
 
 
 def evaluate(question: Question, scorers: dict[str, Scorer], *, store: Store, load: Callable[[], Model]) -> Evaluation:
@@ -88,31 +91,42 @@ def _score(question: Question, generations: list[Generation], scorers: dict[str,
     ]
     scored = score_items(question.evalset.items, completions, scorers)
     card = make_scorecard(question.evalset.name, scored, scorers)
-    return Evaluation(question.evalset, question.weights, tuple(scored), card, digest)
+    return Evaluation(question, tuple(scored), card, digest)
 
 
-def record(evaluation: Evaluation, question: Question, directory: Path) -> None:
+def record(evaluation: Evaluation, directory: Path) -> None:
     """Write the records of an evaluation into the run directory, where they differ from what is there."""
-    name = evaluation.evalset.name
-    when = "after" if evaluation.weights == "final" else "before"
-    changed = _write_changed(directory / f"eval_{when}.{name}.jsonl", eval_text(evaluation.scored))
+    question = evaluation.question
+    name = question.evalset.name
+    when = "after" if question.weights == "final" else "before"
+    _write_changed(directory / f"eval_{when}.{name}.jsonl", eval_text(evaluation.scored))
     if when == "before":
         return
     _write_changed(directory / f"scorecard.{name}.json", scorecard_text(evaluation.card))
+    manifest = {
+        "format_version": 1,
+        "evalset": name,
+        "evalset_sha256": question.evalset.sha256,
+        "prompts_sha256": evaluation.prompts_sha256,
+        "generation": question.generation.model_dump(mode="json"),
+        "answer_mark": [question.format.mark.open, question.format.mark.close],
+        "weights_sha256": question.manifest.weights_sha256,
+        "environment": question.environment,
+    }
     path = directory / f"eval_manifest.{name}.json"
-    if changed or not path.exists():
-        manifest = {
-            "format_version": 1,
-            "evalset": name,
-            "evalset_sha256": evaluation.evalset.sha256,
-            "prompts_sha256": evaluation.prompts_sha256,
-            "generation": question.generation.model_dump(mode="json"),
-            "answer_mark": [question.format.mark.open, question.format.mark.close],
-            "weights_sha256": question.manifest.weights_sha256,
-            "environment": question.environment,
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        write_atomic(path, pretty_json(manifest))
+    if _without_time(path) != msgspec.to_builtins(manifest):
+        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        write_atomic(path, pretty_json(manifest | {"created_at": created_at}))
+
+
+def _without_time(path: Path) -> Any:
+    """Return what an eval manifest holds, but when it was made; None where there is none."""
+    try:
+        held = msgspec.json.decode(path.read_bytes())
+        held.pop("created_at")
+    except (OSError, msgspec.DecodeError, AttributeError, KeyError):
+        return None
+    return held
 
 
 def _write_changed(path: Path, text: str) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tunix_eval.plugin.state import GATE_KEY
+
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
 
@@ -90,9 +92,11 @@ def tunix_sequences(tunix_dataset: Dataset, _tunix_format: Format) -> tuple[Toke
 
 
 @pytest.fixture
-def tunix_batches(tunix_session: Session, _tunix_need: Need) -> Batch:
+def tunix_batches(_tunix_need: Need, tunix_dataset: Dataset, _tunix_format: Format) -> Batch:
     """Every packed row: tokens, loss mask, segment ids and positions, [rows, row_tokens]."""
-    return tunix_session.prepared(_tunix_need.the_spec()).rows
+    from tunix_eval.plugin.prepare import Prepared
+
+    return Prepared(_tunix_need.the_spec(), tunix_dataset, _tunix_format).rows
 
 
 @pytest.fixture
@@ -122,11 +126,12 @@ def tunix_case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def tunix_gate(tunix_session: Session, tunix_run: Run, _tunix_need: Need) -> Gate:
+def tunix_gate(request: pytest.FixtureRequest, tunix_session: Session, tunix_run: Run, _tunix_need: Need) -> Gate:
     """The test's gates: `check()` decides the markers', `no_worse`, `better` and `at_least` decide one at the call."""
     from tunix_eval.plugin.views import Gate
 
-    return Gate(tunix_session, tunix_run, _tunix_need)
+    request.node.stash[GATE_KEY] = gate = Gate(tunix_session, tunix_run, _tunix_need)
+    return gate
 
 
 @pytest.fixture
@@ -137,7 +142,7 @@ def tunix_train(request: pytest.FixtureRequest, tunix_session: Session) -> Calla
     folder: Path = request.path.parent
 
     def train(spec: str, **overrides: Mapping[str, Any] | Any) -> Run:
-        return tunix_session.run(tunix_session.spec(run_file_path(spec, folder), overrides))
+        return tunix_session.run(tunix_session.spec(run_file_path(spec, folder), overrides, folder=folder))
 
     return train
 

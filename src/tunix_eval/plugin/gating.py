@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tunix_eval.digest import sha256_text
 from tunix_eval.errors import BaselineError, SpecError, unknown_name
 from tunix_eval.gate import (
     Baseline,
@@ -123,26 +124,22 @@ def _no_worse(session: Session, run: Run, gate: GateSpec, evalset: Evalset) -> V
     reference = baseline_runs(comparable_baseline(session, run.spec, evalset, gate.metric), gate.metric)
     current = [_scores(session, run, gate.metric, evalset)]
     verdict = _decide(session, run, gate, evalset, current, reference)
-    if _wants_confirmation(session, verdict):
-        current += [_scores(session, other, gate.metric, evalset) for other in _fresh_runs(session, run, reference)]
-        verdict = _decide(session, run, gate, evalset, current, reference)
+    if verdict.n_runs > 1 and verdict.p_value is not None and verdict.p_value <= CONFIRM_BELOW:
+        specs = _fresh_specs(run, reference)
+        if session.options.train or all(session.recorded(spec) is not None for spec in specs):
+            current += [_scores(session, session.run(spec), gate.metric, evalset) for spec in specs]
+            verdict = _decide(session, run, gate, evalset, current, reference)
     return verdict
 
 
-def _wants_confirmation(session: Session, verdict: Verdict) -> bool:
-    """Tell whether a drop between retrained runs is near enough to train more seeds.
+def _fresh_specs(run: Run, reference: list[RunScores]) -> list[RunSpec]:
+    """Return the spec under training seeds that neither the baseline nor the run itself has.
 
     One run against five alarms falsely 12 times in 100, three against five 6 times; with the first look as a filter
     it is 5, and a quarter of unchanged sessions train more.
     """
-    near = verdict.p_value is not None and verdict.p_value <= CONFIRM_BELOW
-    return session.options.train and verdict.n_runs > 1 and near
-
-
-def _fresh_runs(session: Session, run: Run, reference: list[RunScores]) -> list[Run]:
-    used = {scores.seed for scores in reference} | {run.spec.seed}
-    seeds = range(max(used) + 1, max(used) + 1 + CONFIRM_RUNS)
-    return [session.run(run.spec.model_copy(update={"seed": seed})) for seed in seeds]
+    first = max({scores.seed for scores in reference} | {run.spec.seed}) + 1
+    return [run.spec.model_copy(update={"seed": first + offset}) for offset in range(CONFIRM_RUNS)]
 
 
 def _decide(
@@ -178,8 +175,7 @@ def _scores(session: Session, run: Run, metric: str, evalset: Evalset) -> RunSco
 def update_baseline(session: Session, run: Run, evalset: Evalset) -> None:
     """Write the baseline of a run and an evalset from as many training seeds as are wanted."""
     path = baseline_path(session, run.spec, evalset)
-    with session.store.lock(f"baseline-{run.spec.name}-{evalset.name}".replace("/", "_")):
-        old = _readable_baseline(path)
+    with session.store.lock(f"baseline-{sha256_text(str(path))[:16]}"):
         runs = [session.run(spec) for spec in baseline_specs(session, run.spec, evalset)]
         scorers = session.registry.scorers(run.spec.scorers)
         evaluations = [session.evaluation(one, evalset) for one in runs]
@@ -192,6 +188,10 @@ def update_baseline(session: Session, run: Run, evalset: Evalset) -> None:
             runs=[(_provenance(one), found.scored) for one, found in zip(runs, evaluations, strict=True)],
             created_at=datetime.now(UTC).replace(microsecond=0),
         )
+        try:
+            old = _held_baseline(path)
+        except BaselineError:
+            old = None
         if not same_content(old, new):
             write_atomic(path, baseline_text(new))
             session.rows += [Note(line) for line in (f"wrote {path}", *describe_change(old, new))]
@@ -199,8 +199,14 @@ def update_baseline(session: Session, run: Run, evalset: Evalset) -> None:
 
 def baseline_specs(session: Session, spec: RunSpec, evalset: Evalset) -> list[RunSpec]:
     """Return the spec under every training seed that an updated baseline will hold."""
-    old = _readable_baseline(baseline_path(session, spec, evalset))
-    count = session.options.baseline_runs or (len(old.runs) if old else 1)
+    count = session.options.baseline_runs
+    if count is None:
+        path = baseline_path(session, spec, evalset)
+        try:
+            old = _held_baseline(path)
+        except BaselineError as error:
+            raise BaselineError(f"{error}; say with --tunix-baseline-runs how many runs it shall hold") from None
+        count = len(old.runs) if old else 1
     return [spec.model_copy(update={"seed": spec.seed + offset}) for offset in range(count)]
 
 
@@ -215,9 +221,6 @@ def _provenance(run: Run) -> BaselineRun:
     )
 
 
-def _readable_baseline(path: Path) -> Baseline | None:
-    """Return the baseline that is there; one that cannot be read is replaced, as the user asked."""
-    try:
-        return read_baseline(path)
-    except BaselineError:
-        return None
+def _held_baseline(path: Path) -> Baseline | None:
+    """Return the baseline that is there, or None where there is none."""
+    return read_baseline(path) if path.exists() else None

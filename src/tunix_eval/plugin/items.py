@@ -38,8 +38,14 @@ def is_ours(item: pytest.Item) -> bool:
     return bool(
         fixtures_of(item)
         or any(mark.name.startswith("tunix_") for mark in item.own_markers)
+        or item.get_closest_marker("tunix_device")
         or getattr(item, "tunix_stage", None)
     )
+
+
+def is_gate(item: pytest.Item) -> bool:
+    """Tell whether an item decides gates."""
+    return "tunix_gate" in fixtures_of(item) or getattr(item, "tunix_stage", None) == "gate"
 
 
 def misspelt(item: pytest.Item) -> str | None:

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from tunix_eval.errors import SpecError, TunixEvalError
-from tunix_eval.plugin.items import DATA_FIXTURES, EVALSET_FIXTURES, FIXTURES, RUN_FIXTURES, fixtures_of, misspelt
+from tunix_eval.plugin.items import (
+    DATA_FIXTURES,
+    EVALSET_FIXTURES,
+    FIXTURES,
+    RUN_FIXTURES,
+    fixtures_of,
+    is_gate,
+    misspelt,
+)
 from tunix_eval.plugin.runs import run_file_path
 from tunix_eval.plugin.session import Session
 from tunix_eval.records import Evalset
@@ -28,6 +36,9 @@ class Need:
     renderer: str | None = None
     evalset: str | None = None
     gates: tuple[GateSpec, ...] = ()
+    """What the markers or the run file ask for; a test body may decide others."""
+    gated: bool = False
+    """Whether the item decides gates, so that --tunix-require lets it not be skipped."""
     error: str | None = None
     """One line; the item fails at setup with it."""
     skip: str | None = None
@@ -84,8 +95,11 @@ def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
             f"{item.name} is marked tunix_evalset and takes none of {', '.join(sorted(EVALSET_FIXTURES))}; "
             "take one of them as an argument"
         )
+    if any(mark.name == "tunix_gate" for mark in item.own_markers) and "tunix_gate" not in fixtures:
+        raise SpecError(f"{item.name} is marked tunix_gate and does not take the fixture tunix_gate, which decides it")
     need = Need(
         folder,
+        gated=is_gate(item),
         spec=spec,
         run=spec is not None and bool(fixtures & RUN_FIXTURES or "tunix_case" in fixtures),
         dataset=reference_of(item.get_closest_marker("tunix_dataset"), folder),
@@ -95,6 +109,8 @@ def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
     )
     if need.evalset is None and fixtures & {"tunix_completions", "tunix_scorecard"}:
         need.the_evalset(session)
+    if "tunix_batches" in fixtures:
+        need.the_spec()
     if fixtures & DATA_FIXTURES and spec is None and need.dataset is None and fixtures != {"tunix_renderer"}:
         raise SpecError(
             f"{item.name} takes {', '.join(sorted(fixtures & DATA_FIXTURES))} and names no data: mark it with "
@@ -130,7 +146,8 @@ def named_run_file(session: Session, item: pytest.Item, folder: Path) -> RunSpec
     mark = item.get_closest_marker("tunix_train")
     if mark is None:
         return None
-    return session.spec(run_file_path(_argument(mark, "path_or_name"), folder), mark.kwargs)
+    overrides = {key: value for key, value in mark.kwargs.items() if key != "path_or_name"}
+    return session.spec(run_file_path(_argument(mark, "path_or_name"), folder), overrides, folder=folder)
 
 
 def reference_of(mark: pytest.Mark | None, folder: Path) -> str | None:

@@ -39,12 +39,12 @@ class Options(NamedTuple):
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """Return an argument type: a whole number from the minimum on."""
+    """Return an argument type: a whole number of 31 bits from the minimum on."""
 
     def number(text: str) -> int:
         value = int(text)
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"{value} is below {minimum}")
+        if not minimum <= value < 2**31:
+            raise argparse.ArgumentTypeError(f"{value} is not from {minimum} to {2**31 - 1}")
         return value
 
     number.__name__ = "whole number"
@@ -96,8 +96,10 @@ def misspelt(arguments: Sequence[str], known: Sequence[str]) -> str | None:
         if argument == "--":
             return None
         name = argument.partition("=")[0]
-        if name.startswith("--tunix") and name not in known:
-            return f"no option {name}.{suggestion(name, known)}"
+        meant = suggestion(name, known)
+        # What looks like none of ours may be another plugin's.
+        if name.startswith("--tunix") and name not in known and meant:
+            return f"no option {name}.{meant}"
     return None
 
 

@@ -82,6 +82,7 @@ def make_plan(session: Session, items: Sequence[pytest.Item]) -> Plan:
             need.renderer,
             need.evalset,
             repr(need.gates),
+            need.gated,
             need.error,
         )
         if key not in checked:
@@ -134,7 +135,9 @@ def _check_run(session: Session, need: Need, spec: RunSpec) -> Need:
         evalset = gate_evalset(session, spec, gate, need.evalset)
         session.prepared(spec).check_contamination(evalset)
         if gate.than:
-            session.spec(run_file_path(gate.than, need.folder), {})
+            other = session.spec(run_file_path(gate.than, need.folder), {})
+            if session.recorded(other) is None and not session.options.train:
+                return _skipped(session, need, missing_run(other, session.identity(other)))
         if gate.rule == "no_worse" and not truncated and not session.options.update_baselines:
             comparable_baseline(session, spec, evalset, gate.metric)
     if session.recorded(spec) is not None:
@@ -146,7 +149,7 @@ def _check_run(session: Session, need: Need, spec: RunSpec) -> Need:
 
 
 def _skipped(session: Session, need: Need, reason: str) -> Need:
-    if session.options.require and need.gates:
+    if session.options.require and need.gated:
         return replace(need, error=f"{reason} (--tunix-require: a gate may not be skipped)")
     return replace(need, skip=reason)
 
@@ -163,6 +166,10 @@ def _with_device(session: Session, item: pytest.Item, need: Need) -> Need:
     mark = item.get_closest_marker("tunix_device")
     if mark is None or need.error:
         return need
+    unknown = mark.kwargs.keys() - {"kind", "min_count"}
+    if unknown:
+        named = ", ".join(sorted(unknown))
+        return replace(need, error=f"marker tunix_device takes kind and min_count, found {named}")
     kind = mark.args[0] if mark.args else mark.kwargs.get("kind")
     count = mark.args[1] if len(mark.args) > 1 else mark.kwargs.get("min_count", 1)
     if kind not in {"cpu", "gpu", "tpu"} or not isinstance(count, int):

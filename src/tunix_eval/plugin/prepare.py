@@ -19,7 +19,7 @@ from tunix_eval.data import (
 )
 from tunix_eval.digest import sha256_json
 from tunix_eval.errors import DataError
-from tunix_eval.plugin.registry import Registry
+from tunix_eval.plugin.registry import Registry, offered
 from tunix_eval.records import (
     AnswerMark,
     Batch,
@@ -58,20 +58,22 @@ class Format:
 
     def sequences(self, dataset: Dataset) -> tuple[TokenSequence, ...]:
         """Return every trace as tokens with a loss mask."""
-        return tuple(
-            encode_trace(trace, renderer=self.renderer, tokenizer=self.tokenizer, style=self.style)
-            for trace in dataset.traces
-        )
+        with offered(f"renderer '{self.renderer.name}' with tokenizer '{self.tokenizer.name}'"):
+            return tuple(
+                encode_trace(trace, renderer=self.renderer, tokenizer=self.tokenizer, style=self.style)
+                for trace in dataset.traces
+            )
 
     def prompts(self, evalset: Evalset) -> list[TokenArray]:
         """Return every item's prompt, int32[T] each."""
-        return [encode_prompt(item, renderer=self.renderer, tokenizer=self.tokenizer) for item in evalset.items]
+        with offered(f"renderer '{self.renderer.name}' with tokenizer '{self.tokenizer.name}'"):
+            return [encode_prompt(item, renderer=self.renderer, tokenizer=self.tokenizer) for item in evalset.items]
 
 
 def make_format(registry: Registry, *, renderer: str, tokenizer: str, style: str | None) -> Format:
     """Resolve names; the style is the renderer's own unless it is given."""
     chosen = registry.renderer(renderer)
-    return Format(chosen, registry.tokenizer(tokenizer)(chosen.control_tokens), style or chosen.default_style)
+    return Format(chosen, registry.tokenizer(tokenizer, chosen.control_tokens), style or chosen.default_style)
 
 
 @dataclass(frozen=True)

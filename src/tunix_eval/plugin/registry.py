@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tunix_eval.data import (
     BUILTIN_DATASETS,
@@ -19,14 +20,15 @@ from tunix_eval.data import (
     read_evalset,
 )
 from tunix_eval.digest import sha256_source
-from tunix_eval.errors import SpecError, UnknownNameError, unknown_name
+from tunix_eval.errors import SpecError, TunixEvalError, UnknownNameError, unknown_name
+from tunix_eval.records import Dataset, Evalset
 from tunix_eval.scoring import BUILTIN_SCORERS
 from tunix_eval.specs import is_path
 
 if TYPE_CHECKING:
     import pytest
 
-    from tunix_eval.records import Dataset, Evalset, Renderer, Scorer, TokenizerFactory, Trainer
+    from tunix_eval.records import Renderer, Scorer, Tokenizer, TokenizerFactory, Trainer
 
 Kind = Literal["dataset", "evalset", "renderer", "tokenizer", "trainer", "scorer"]
 
@@ -39,6 +41,7 @@ BUILTINS: dict[Kind, Mapping[str, Any]] = {
     "scorer": BUILTIN_SCORERS,
 }
 ENTRY_POINT_GROUP = "tunix_eval"
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,17 @@ class Offer:
 
     value: Any
     source: str
+
+
+@contextlib.contextmanager
+def offered(what: str) -> Iterator[None]:
+    """Turn whatever another package's code raises into one line that names it."""
+    try:
+        yield
+    except TunixEvalError:
+        raise
+    except Exception as error:
+        raise SpecError(f"{what} failed: {type(error).__name__}: {error}") from error
 
 
 class Registry:
@@ -58,6 +72,10 @@ class Registry:
         self._offers: dict[Kind, dict[str, list[Offer]]] = {}
         self._load_entry_points()
 
+    def forget(self) -> None:
+        """Ask for offers anew: conftest files may have been loaded since."""
+        self._offers.clear()
+
     def names(self, kind: Kind) -> list[str]:
         """Return every name of a kind, sorted."""
         return sorted(self._of(kind))
@@ -65,24 +83,32 @@ class Registry:
     def dataset(self, reference: str) -> Dataset:
         """Return a dataset by registered name or absolute path."""
         offer = Path(reference) if is_path(reference) else self._get("dataset", reference)
-        dataset: Dataset = read_dataset(offer) if isinstance(offer, Path) else offer()
-        return dataset
+        with offered(f"dataset '{reference}'"):
+            dataset = read_dataset(offer) if isinstance(offer, Path) else offer()
+        return _of_type(dataset, Dataset, f"dataset '{reference}'")
 
     def evalset(self, reference: str) -> Evalset:
         """Return an evalset by registered name or absolute path."""
-        offer = Path(reference) if is_path(reference) else self._get("evalset", reference)
-        evalset: Evalset = read_evalset(offer) if isinstance(offer, Path) else offer()
-        return evalset
+        named = not is_path(reference)
+        offer = self._get("evalset", reference) if named else Path(reference)
+        with offered(f"evalset '{reference}'"):
+            evalset = read_evalset(offer, reference if named else None) if isinstance(offer, Path) else offer()
+        return _of_type(evalset, Evalset, f"evalset '{reference}'")
 
     def renderer(self, name: str) -> Renderer:
         """Return a renderer by name."""
         renderer: Renderer = self._get("renderer", name)
+        missing = [part for part in ("name", "version", "control_tokens", "render") if not hasattr(renderer, part)]
+        if missing or isinstance(renderer, type):
+            found = "a class, expected an instance" if isinstance(renderer, type) else f"without {', '.join(missing)}"
+            raise SpecError(f"renderer '{name}' is {found}")
         return renderer
 
-    def tokenizer(self, name: str) -> TokenizerFactory:
-        """Return a tokenizer factory by name."""
+    def tokenizer(self, name: str, control_tokens: tuple[str, ...]) -> Tokenizer:
+        """Return a tokenizer by name, with an id for each of the control tokens."""
         factory: TokenizerFactory = self._get("tokenizer", name)
-        return factory
+        with offered(f"tokenizer '{name}'"):
+            return factory(control_tokens)
 
     def scorers(self, names: tuple[str, ...]) -> dict[str, Scorer]:
         """Return scorers by name, in the order of the names."""
@@ -97,16 +123,15 @@ class Registry:
             spec = None
         if spec is None or spec.origin is None:
             raise SpecError(f"trainer '{name}' is registered as '{module}', which is not installed")
-        is_package = bool(spec.submodule_search_locations)
-        return sha256_source(Path(spec.origin).parent if is_package else Path(spec.origin))
+        # A module counts with its package: what it imports from beside itself changes what it trains.
+        in_package = bool(spec.submodule_search_locations) or "." in module
+        return sha256_source(Path(spec.origin).parent if in_package else Path(spec.origin))
 
     def trainer(self, name: str) -> Trainer:
         """Import a trainer and return an instance of it."""
         module, attribute = self._trainer_reference(name)
-        try:
+        with offered(f"trainer '{name}' ({module}:{attribute})"):
             trainer: Trainer = getattr(importlib.import_module(module), attribute)()
-        except (ImportError, AttributeError) as error:
-            raise SpecError(f"trainer '{name}' ({module}:{attribute}) cannot be imported: {error}") from error
         return trainer
 
     def _trainer_reference(self, name: str) -> tuple[str, str]:
@@ -169,6 +194,12 @@ class Registry:
                     manager.register(module, name=f"{entry.name} ({distribution})")
             except Exception as error:
                 self._broken.append(f"plugin {entry.name} ({distribution}) failed: {type(error).__name__}: {error}")
+
+
+def _of_type(value: object, kind: type[_Value], what: str) -> _Value:
+    if not isinstance(value, kind):
+        raise SpecError(f"{what} gave {type(value).__name__}, expected {kind.__name__}")
+    return value
 
 
 def _plugin_source(plugin: object, name: str) -> str:

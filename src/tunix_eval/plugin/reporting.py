@@ -68,23 +68,33 @@ class Reporter:
         try:
             report = session_report(rows, shorten=lambda text: with_short_paths(self.config, text))
             lines = _table(self.config, report)
+            written = _write_verdicts(self.config, report)
         except Exception as error:  # noqa: BLE001
             terminalreporter.write_line(f"tunix-eval: no report: {type(error).__name__}: {error}", red=True)
             return
         terminalreporter.section("tunix-eval")
-        for line in lines:
+        for line in lines + written:
             terminalreporter.write_line(_coloured(terminalreporter, line))
 
 
 def _table(config: pytest.Config, report: SessionReport) -> list[str]:
+    from tunix_eval.report import session_table
+
+    return session_table(report, width=max(60, min(config.get_terminal_writer().fullwidth, 120)))
+
+
+def _write_verdicts(config: pytest.Config, report: SessionReport) -> list[str]:
+    """Write verdicts.json; return what to say where that fails."""
+    from tunix_eval.errors import ArtifactError
     from tunix_eval.plugin.session import Session
-    from tunix_eval.report import session_table, verdicts_json
+    from tunix_eval.report import verdicts_json
     from tunix_eval.store import write_atomic
 
-    lines = session_table(report, width=max(60, min(config.get_terminal_writer().fullwidth, 120)))
-    path = Session.open(config).directory / "verdicts.json"
-    write_atomic(path, verdicts_json(report))
-    return lines
+    try:
+        write_atomic(Session.open(config).directory / "verdicts.json", verdicts_json(report))
+    except ArtifactError as error:
+        return [with_short_paths(config, f"note: {error}")]
+    return []
 
 
 def session_report(rows: list[dict[str, Any]], *, shorten: Callable[[str], str]) -> SessionReport:
@@ -129,7 +139,7 @@ def _plan_handover(config: pytest.Config) -> Path:
 
 def print_plan(config: pytest.Config, plan: Plan | None) -> int:
     """Print the plan and return how many tests cannot run."""
-    tell = say(config)
+    tell = say(config, always=True)
     if plan is None:
         tell("tunix-eval: no test uses it; nothing to do")
         return 0
@@ -138,11 +148,12 @@ def print_plan(config: pytest.Config, plan: Plan | None) -> int:
     return sum(bool(need.error) for need in plan.needs.values())
 
 
-def say(config: pytest.Config) -> Callable[[str], None]:
-    """Return a function that prints a line although pytest captures; silent under -q and in workers."""
+def say(config: pytest.Config, *, always: bool = False) -> Callable[[str], None]:
+    """Return a function that prints a line although pytest captures; silent in workers, and under -q unless always."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
-    if terminal is None or config.get_verbosity() < 0 or hasattr(config, "workerinput"):
+    quiet = config.get_verbosity() < 0 and not always
+    if terminal is None or quiet or hasattr(config, "workerinput"):
         return lambda line: None
 
     def tell(line: str) -> None:
@@ -154,8 +165,11 @@ def say(config: pytest.Config) -> Callable[[str], None]:
 
 
 def with_short_paths(config: pytest.Config, text: str) -> str:
-    """Write paths below the folder that pytest was called in as its user would."""
-    return text.replace(f"{config.invocation_params.dir}{os.sep}", "")
+    """Write paths below the folder that pytest was called in as its user would, and control characters escaped."""
+    from tunix_eval.figures import printable
+
+    short = text.replace(f"{config.invocation_params.dir}{os.sep}", "")
+    return "\n".join(printable(line) for line in short.split("\n"))
 
 
 def _coloured(terminal: pytest.TerminalReporter, line: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from tunix_eval.plugin.gating import compared_run, gate_evalset
 from tunix_eval.plugin.needs import Need
 from tunix_eval.plugin.reporting import with_short_paths
 from tunix_eval.plugin.session import Session
-from tunix_eval.plugin.views import enforce
+from tunix_eval.plugin.views import enforce, verdict_of
 
 Stage = Literal["data", "format", "train", "eval", "gate"]
 
@@ -23,6 +24,11 @@ class RunFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield an item a stage, an evalset and a gate."""
+        if self.config.option.tunix_off:
+            off: RunItem = RunItem.from_parent(self, name="off")
+            off.tunix_stage = "data"
+            yield off
+            return
         try:
             spec = Session.open(self.config).spec(self.path, {})
         except TunixEvalError as error:
@@ -37,14 +43,17 @@ class RunFile(pytest.File):
         yield item("data", "data")
         yield item("format", "format")
         yield item("train", "train", run=True)
+        names: Counter[str] = Counter()
+
+        def unique(name: str) -> str:
+            names[name] += 1
+            return f"{name}-{names[name]}" if names[name] > 1 else name
+
         for reference in spec.evalsets:
-            yield item(f"eval[{Path(reference).stem}]", "eval", run=True, evalset=reference)
-        names: dict[str, int] = {}
+            yield item(f"eval[{unique(Path(reference).stem)}]", "eval", run=True, evalset=reference)
         for gate in spec.gates:
-            name = "-".join([gate.rule, gate.metric, *([Path(gate.evalset).stem] if gate.evalset else [])])
-            names[name] = names.get(name, 0) + 1
-            suffix = f"-{names[name]}" if names[name] > 1 else ""
-            yield item(f"gate[{name}{suffix}]", "gate", run=True, gates=(gate,))
+            parts = [gate.rule, gate.metric, *([Path(gate.evalset).stem] if gate.evalset else [])]
+            yield item(f"gate[{unique('-'.join(parts))}]", "gate", run=True, gated=True, gates=(gate,))
 
 
 class RunItem(pytest.Item):
@@ -69,7 +78,8 @@ class RunItem(pytest.Item):
         else:
             for gate in need.gates:
                 evalset = gate_evalset(session, spec, gate, need.evalset)
-                enforce(session, session.run(spec), gate, evalset, compared_run(session, gate, need.folder))
+                than = compared_run(session, gate, need.folder)
+                enforce(session, [verdict_of(session, session.run(spec), gate, evalset, than)])
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Name the item by its file and stage."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError
 from tunix_eval.plugin.evaluation import Evaluation
 from tunix_eval.plugin.prepare import Prepared
@@ -51,6 +52,9 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """One mapping a logged step: step, epoch, loss, learning_rate, grad_norm, tokens and more."""
         path = self.directory / "metrics.jsonl"
+        recorded = self.manifest.artifacts.get(path.name)
+        if path.is_file() and recorded != sha256_file(path):
+            raise ArtifactError(f"{path}: is not what the manifest recorded; train the run again with --tunix-retrain")
         try:
             return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
@@ -106,7 +110,7 @@ def eval_rows(run: Run, after: Evaluation, before: Evaluation | None) -> list[Ev
             EvalRow(
                 run_name=run.spec.name,
                 run_id=run.run_id,
-                evalset=after.evalset.name,
+                evalset=after.question.evalset.name,
                 metric=metric,
                 n_items=summary.n_items,
                 n_scored=summary.n_scored,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from tunix_eval.data import DataWarning
 from tunix_eval.digest import canonical_json
-from tunix_eval.errors import ArtifactError, RunMissingError, SpecError
+from tunix_eval.errors import ArtifactError, DataError, RunMissingError, SpecError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.evaluation import Evaluation, Question, Weights, evaluate, record
@@ -20,13 +23,13 @@ from tunix_eval.plugin.prepare import Prepared, make_format
 from tunix_eval.plugin.progress import every_ten_seconds
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
-from tunix_eval.plugin.runs import Row, Run, eval_rows, missing_run, run_row
+from tunix_eval.plugin.runs import Note, Row, Run, eval_rows, missing_run, run_row
 from tunix_eval.plugin.settings import Settings, read_settings
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
 from tunix_eval.records import Dataset, Evalset, Model, Progress
 from tunix_eval.report import delta_report
-from tunix_eval.specs import RunSpec, read_run_file
+from tunix_eval.specs import KEY, RunSpec, read_run_file
 from tunix_eval.store import RunManifest, Store, write_atomic
 
 
@@ -49,7 +52,7 @@ class Session:
     _prepared: dict[str, Prepared] = field(default_factory=dict)
     _runs: dict[str, Run] = field(default_factory=dict)
     _models: dict[tuple[str, Weights], Model] = field(default_factory=dict)
-    _evaluations: dict[tuple[str, str, str, str, Weights], Evaluation] = field(default_factory=dict)
+    _evaluations: dict[tuple[str, str, str, str, str, Weights], Evaluation] = field(default_factory=dict)
 
     @classmethod
     def open(cls, config: pytest.Config) -> Session:
@@ -79,12 +82,15 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------- what is asked
 
-    def spec(self, path: Path, overrides: Mapping[str, Any]) -> RunSpec:
-        """Return a run file's spec with overrides, and --tunix-seed on top."""
-        key = (str(path), canonical_json(overrides))
+    def spec(self, path: Path, overrides: Mapping[str, Any], *, folder: Path | None = None) -> RunSpec:
+        """Return a run file's spec with overrides said in a folder; --tunix-seed replaces the run file's seed."""
+        try:
+            key = (str(path), canonical_json([overrides, str(folder)]))
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"overrides of {path}: {error}; expected finite numbers, texts, lists and tables") from None
         if key not in self._specs:
-            spec = read_run_file(path, overrides)
-            if self.options.seed is not None:
+            spec = read_run_file(path, overrides, overrides_folder=folder)
+            if self.options.seed is not None and "seed" not in overrides:
                 spec = spec.model_copy(update={"seed": self.options.seed})
             for (other, _), known in self._specs.items():
                 if other != str(path) and known.name == spec.name:
@@ -95,14 +101,34 @@ class Session:
     def dataset(self, reference: str) -> Dataset:
         """Return a dataset by registered name or absolute path."""
         if reference not in self._datasets:
-            self._datasets[reference] = self.registry.dataset(reference)
+            with self._warnings_as_notes():
+                self._datasets[reference] = self.registry.dataset(reference)
         return self._datasets[reference]
 
     def evalset(self, reference: str) -> Evalset:
         """Return an evalset by registered name or absolute path."""
         if reference not in self._evalsets:
-            self._evalsets[reference] = self.registry.evalset(reference)
+            with self._warnings_as_notes():
+                evalset = self.registry.evalset(reference)
+            if not KEY.fullmatch(evalset.name):
+                raise DataError(f"evalset {reference}: its name {evalset.name!r} is no key; use letters, digits, . _ -")
+            for other, known in self._evalsets.items():
+                if known.name == evalset.name and known.sha256 != evalset.sha256:
+                    raise DataError(f"two evalsets are named '{evalset.name}': {other} and {reference}; rename one")
+            self._evalsets[reference] = evalset
         return self._evalsets[reference]
+
+    @contextlib.contextmanager
+    def _warnings_as_notes(self) -> Iterator[None]:
+        """Show data warnings at the end, whatever the session's filters make of warnings."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            yield
+        for warning in caught:
+            if issubclass(warning.category, DataWarning):
+                self.rows.append(Note(str(warning.message)))
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
     def prepared(self, spec: RunSpec) -> Prepared:
         """Return a spec with its data."""
@@ -189,7 +215,7 @@ class Session:
         """Return what the run's model is worth on an evalset, and write it into the run's records."""
         spec = run.spec
         generation = canonical_json(spec.generation.model_dump(mode="json"))
-        key = (run.run_id, evalset.sha256, generation, canonical_json(spec.scorers), weights)
+        key = (run.run_id, evalset.name, evalset.sha256, generation, canonical_json(spec.scorers), weights)
         if key not in self._evaluations:
             run.prepared.check_contamination(evalset)
             question = Question(
@@ -204,13 +230,16 @@ class Session:
             found = evaluate(
                 question, self.registry.scorers(spec.scorers), store=self.store, load=lambda: self._model(run, weights)
             )
-            record(found, question, run.directory)
             self._evaluations[key] = found
+            record(found, run.directory)
         return self._evaluations[key]
 
     def before_and_after(self, run: Run, evalset: Evalset) -> Evaluation:
         """Evaluate a run before and after its training, report both, and return the latter."""
         before, after = self.evaluation(run, evalset, "initial"), self.evaluation(run, evalset)
+        # Another spec of the same training may have left its own records since.
+        record(before, run.directory)
+        record(after, run.directory)
         text = delta_report(
             run=run_row(run, "reused"),
             evalset=evalset.name,

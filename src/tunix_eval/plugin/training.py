@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import os
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tunix_eval.digest import sha256_json
+from tunix_eval.data import pack
+from tunix_eval.digest import sha256_json, sha256_source
+from tunix_eval.errors import TrainingError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.prepare import Prepared
@@ -39,6 +42,7 @@ def identify(prepared: Prepared, *, registry: Registry, device: Device, max_step
     stop_after = max_steps if max_steps is not None and max_steps < prepared.total_steps else None
     inputs = {
         "sequences": prepared.sequences_sha256,
+        "packing_sha256": sha256_source(Path(inspect.getfile(pack))),
         "vocab_size": prepared.format.tokenizer.vocab_size,
         "pad_id": prepared.format.tokenizer.pad_id,
         "model": spec.model.model_dump(mode="json", exclude={"preset"}) | spec.model.sizes(),
@@ -60,6 +64,7 @@ def environment(device: Device) -> dict[str, Any]:
         "devices": device.count,
         "cpu_threads": devices.cpu_threads() if device.platform == "cpu" else None,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "variables": devices.numeric_settings(),
     }
 
 
@@ -94,6 +99,12 @@ def train(
         job.directory.mkdir(parents=True, exist_ok=True)
         result = trainer.train(job, on_progress=on_progress)
         devices.confirm(device)
+        expected = identity.stop_after or prepared.total_steps
+        if result.steps != expected:
+            raise TrainingError(
+                f"run '{prepared.spec.name}': trainer '{trainer.name}' did {result.steps} of {expected} steps and "
+                "gave no reason; the run is not recorded"
+            )
         manifest = _manifest(prepared, identity, result, trainer, source_sha256, device, job.directory, root)
     store.record_run(manifest)
     return manifest
@@ -135,7 +146,7 @@ def _manifest(
         tokens=result.tokens,
         wall_seconds=round(result.wall_seconds, 3),
         resumed_from=result.resumed_from,
-        status="complete" if result.steps == result.total_steps else "truncated",
+        status="truncated" if identity.stop_after else "complete",
         weights_sha256=result.weights_sha256,
         artifacts=artifact_digests(directory),
     )

@@ -11,6 +11,7 @@ from tunix_eval.errors import SpecError
 from tunix_eval.plugin.gating import compared_run, gate_evalset, judge, skip_truncated
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import Format, make_format
+from tunix_eval.plugin.reporting import with_short_paths
 from tunix_eval.plugin.runs import Run
 from tunix_eval.plugin.session import Session
 from tunix_eval.records import Completion, EvalItem, Evalset, Score, ScoredItem, Verdict
@@ -67,19 +68,24 @@ class Case:
         return scores[metric]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gate:
     """The gates of a test's run. A gate that fails fails the test with its reason."""
 
     session: Session
     run: Run
     need: Need
+    checked: bool = False
+    """Whether the marked gates have been decided; a test that leaves them undecided fails."""
 
     def check(self) -> list[Verdict]:
         """Decide every gate that the test's markers name."""
         if not self.need.gates:
             raise SpecError("no gate: mark the test with @pytest.mark.tunix_gate(rule, metric=...)")
-        return [self._decide(gate, compared_run(self.session, gate, self.need.folder)) for gate in self.need.gates]
+        self.checked = True
+        verdicts = [self._verdict(gate, compared_run(self.session, gate, self.need.folder)) for gate in self.need.gates]
+        enforce(self.session, verdicts)
+        return verdicts
 
     def no_worse(self, metric: str, **arguments: Any) -> Verdict:
         """Fail if the run is proven worse than its baseline; arguments: evalset, alpha, margin."""
@@ -97,23 +103,33 @@ class Gate:
         return validated(GateSpec, {"rule": rule, "metric": metric} | arguments, where=f"tunix_gate.{rule}")
 
     def _decide(self, gate: GateSpec, than: Run | None = None) -> Verdict:
-        return enforce(
-            self.session, self.run, gate, gate_evalset(self.session, self.run.spec, gate, self.need.evalset), than
-        )
+        verdict = self._verdict(gate, than)
+        enforce(self.session, [verdict])
+        return verdict
+
+    def _verdict(self, gate: GateSpec, than: Run | None) -> Verdict:
+        evalset = gate_evalset(self.session, self.run.spec, gate, self.need.evalset)
+        return verdict_of(self.session, self.run, gate, evalset, than)
 
 
-def enforce(session: Session, run: Run, gate: GateSpec, evalset: Evalset, than: Run | None) -> Verdict:
-    """Decide a gate; a failed one fails the test, one of a truncated run is skipped, or fails under --tunix-require."""
+def verdict_of(session: Session, run: Run, gate: GateSpec, evalset: Evalset, than: Run | None) -> Verdict:
+    """Decide a gate; one of a truncated run is skipped."""
     if run.truncated or (than is not None and than.truncated):
-        verdict = skip_truncated(session, run, gate, evalset)
-        if session.options.require:
-            pytest.fail(f"{verdict.reason} (--tunix-require: a gate may not be skipped)", pytrace=False)
-        pytest.skip(verdict.reason)
+        return skip_truncated(session, run, gate, evalset)
     session.before_and_after(run, evalset)
-    verdict = judge(session, run, gate, evalset, than=than)
-    if verdict.outcome == "failed":
-        pytest.fail(verdict.reason, pytrace=False)
-    return verdict
+    return judge(session, run, gate, evalset, than=than)
+
+
+def enforce(session: Session, verdicts: list[Verdict]) -> None:
+    """Fail the test with the reason of every failed gate; a skipped one skips it, or fails it under --tunix-require."""
+    failed = [verdict.reason for verdict in verdicts if verdict.outcome == "failed"]
+    skipped = [verdict.reason for verdict in verdicts if verdict.outcome == "skipped"]
+    if skipped and session.options.require:
+        failed.append(f"{skipped[0]} (--tunix-require: a gate may not be skipped)")
+    if failed:
+        pytest.fail(with_short_paths(session.config, "\n".join(failed)), pytrace=False)
+    if skipped:
+        pytest.skip(skipped[0])
 
 
 def format_of(session: Session, need: Need) -> Format:

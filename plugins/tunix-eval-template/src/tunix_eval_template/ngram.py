@@ -1,7 +1,4 @@
-"""A trainer without JAX: it counts which token followed which tokens.
-
-One module on purpose: the digest of a trainer's module is part of a run's identity, so a change here trains anew.
-"""
+"""A trainer without JAX: it counts which token followed which tokens."""
 
 from __future__ import annotations
 
@@ -98,8 +95,8 @@ class NgramModel:
 
     @property
     def weights_sha256(self) -> str:
-        """Digest over the arrays."""
-        digest = hashlib.sha256()
+        """Digest over the arrays and the smoothing, which decides with them what is written."""
+        digest = hashlib.sha256(repr(self.smoothing).encode())
         for name, array in sorted(self.arrays().items()):
             digest.update(f"{name}{array.shape}".encode())
             digest.update(array.astype("<i4").tobytes())
