@@ -49,6 +49,29 @@ def test_overrides_nest_and_rename(run_file: Path) -> None:
     assert spec.name == "addition[style=none,training.steps=100]"
 
 
+def test_paths_of_overrides_start_from_the_folder_that_says_them(run_file: Path, tmp_path: Path) -> None:
+    overrides: dict[str, Any] = {
+        "dataset": "train.jsonl",
+        "evalsets": ["addition-heldout", "sub/dev.jsonl"],
+        "gates": [{"rule": "better", "metric": "exact", "than": "other.toml", "evalset": "sub/dev.jsonl"}],
+    }
+    here = tmp_path / "elsewhere"
+    spec = read_run_file(run_file, overrides, overrides_folder=here)
+    assert (spec.dataset, spec.evalsets) == (
+        str(here / "train.jsonl"),
+        ("addition-heldout", str(here / "sub" / "dev.jsonl")),
+    )
+    assert (spec.gates[0].than, spec.gates[0].evalset) == (str(here / "other.toml"), str(here / "sub" / "dev.jsonl"))
+
+
+def test_a_long_override_makes_a_name_that_is_a_folder_and_its_own(run_file: Path) -> None:
+    names = {
+        read_run_file(run_file, {"training": {"options": {"x" * 400: value, "steps": 1}}}).name for value in (1, 2)
+    }
+    assert len(names) == 2
+    assert max(map(len, names)) < 255
+
+
 def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
     with pytest.raises(SpecError, match=r"unknown key 'training\.step'\. Did you mean 'steps'\?"):
         read_run_file(run_file, {"training": {"step": 100}})
@@ -68,6 +91,15 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         ("value = 0.9", "value = 0.9\nmargin = 0.1", "gates.0: at_least takes no margin"),
         ("value = 0.9", 'value = 0.9\nthan = "b"', "gates.0: at_least takes no than"),
         ("value = 0.9", "value = 0.9\nalpa = 0.1", "unknown key 'gates.0.alpa'. Did you mean 'alpha'?"),
+        ("steps = 10", "steps = 10\nlearning_rate = inf", "training.learning_rate: Input should be a finite number"),
+        ("steps = 10", "epochs = inf", "training.epochs: Input should be a finite number"),
+        (
+            "steps = 10",
+            "steps = 10\noptimizer_options = { b2 = nan }",
+            "training.optimizer_options: {'b2': nan} holds more than finite numbers",
+        ),
+        ("steps = 10", "steps = 10\noptions = { at = 2020-01-01 }", "training.options: "),
+        ('name = "addition"', 'name = ".."', "name: '..' is no key"),
         ('name = "addition"', 'name = "../up"', "name: '../up' is no key"),
         ("[model]", "[generation]\ntemperature = 0.7\n[model]", "generation.temperature: 0.7 was asked for"),
     ],

@@ -10,11 +10,12 @@ from typing import Any, Literal, TypeVar
 import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tunix_eval.digest import canonical_json
+from tunix_eval.digest import canonical_json, sha256_text
 from tunix_eval.errors import SpecError, suggestion
 
 _Model = TypeVar("_Model", bound=BaseModel)
 KEY = re.compile(r"[A-Za-z0-9._\-\[\]=,]+")
+_LABEL_LIMIT = 200
 
 
 class Table(BaseModel):
@@ -287,4 +288,6 @@ def _override_label(overrides: Mapping[str, Any], prefix: str = "") -> str:
     for key, value in sorted(overrides.items()):
         name = f"{prefix}{key}"
         parts.append(_override_label(value, f"{name}.") if isinstance(value, Mapping) else f"{name}={value}")
-    return re.sub(r"[^A-Za-z0-9._\-=,]", "_", ",".join(parts))
+    label = re.sub(r"[^A-Za-z0-9._\-=,]", "_", ",".join(parts))
+    # The name is that of a folder, which may have 255 characters.
+    return label if len(label) <= _LABEL_LIMIT else f"{label[: _LABEL_LIMIT - 20]}...{sha256_text(label)[:16]}"

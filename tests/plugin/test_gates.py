@@ -111,6 +111,16 @@ def test_without_train_a_drop_is_decided_on_what_is_recorded(retrained: Project)
     assert len(retrained.manifests()) == before
 
 
+def test_fresh_seeds_that_are_recorded_confirm_without_training(retrained: Project) -> None:
+    retrained.write("words.toml", noisy(0.5))
+    retrained.run("--tunix-train").assert_outcomes(failed=1)
+    with_training, before = verdict(retrained), len(retrained.manifests())
+    retrained.run().assert_outcomes(failed=1)
+    assert verdict(retrained) == with_training
+    assert "3 runs" in str(with_training["reason"])
+    assert len(retrained.manifests()) == before
+
+
 def test_the_same_weights_are_compared_item_by_item(retrained: Project) -> None:
     retrained.run("--tunix-train").assert_outcomes(passed=1)
     found = verdict(retrained)

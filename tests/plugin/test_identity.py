@@ -104,3 +104,27 @@ def test_a_changed_source_of_the_trainer_changes_the_run(
     before = run_id()
     monkeypatch.setitem(registry._of("trainer"), "flax", [Offer("tunix_eval.specs:RunSpec", "elsewhere")])
     assert run_id() != before
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("JAX_ENABLE_X64", "1"), ("JAX_DEFAULT_MATMUL_PRECISION", "highest"), ("XLA_FLAGS", "--one=1")],
+)
+def test_a_setting_in_the_environment_that_changes_numbers_changes_the_run(
+    run_id: Callable[..., str], monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    before = run_id()
+    monkeypatch.setenv(variable, value)
+    assert run_id() != before
+
+
+def test_the_size_of_the_thread_pool_changes_a_run_on_the_cpu_alone(
+    run_id: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = Device("gpu", 1)
+    monkeypatch.setenv("NPROC", "3")
+    before = run_id(), run_id(device=gpu)
+    monkeypatch.setenv("NPROC", "5")
+    assert run_id() != before[0]
+    assert run_id(device=gpu) == before[1]

@@ -18,6 +18,7 @@ def cases_of(metafunc: pytest.Metafunc) -> list[Case]:
     """
     definition = metafunc.definition
     session, folder = Session.open(metafunc.config), definition.path.parent
+    session.registry.forget()
     reference = reference_of(definition.get_closest_marker("tunix_evalset"), folder)
     if reference is None:
         spec = named_run_file(session, definition, folder)

@@ -96,10 +96,11 @@ def misspelt(arguments: Sequence[str], known: Sequence[str]) -> str | None:
         if argument == "--":
             return None
         name = argument.partition("=")[0]
-        meant = suggestion(name, known)
-        # What looks like none of ours may be another plugin's.
+        # What looks like none of ours may be another plugin's; the prefix that all share makes nothing alike.
+        own = name.removeprefix("--tunix").lstrip("-_")
+        meant = suggestion(own, [one.removeprefix("--tunix-") for one in known])
         if name.startswith("--tunix") and name not in known and meant:
-            return f"no option {name}.{meant}"
+            return f"no option {name}." + meant.replace(" '", " '--tunix-")
     return None
 
 

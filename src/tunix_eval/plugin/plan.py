@@ -138,8 +138,11 @@ def _check_run(session: Session, need: Need, spec: RunSpec) -> Need:
             other = session.spec(run_file_path(gate.than, need.folder), {})
             if session.recorded(other) is None and not session.options.train:
                 return _skipped(session, need, missing_run(other, session.identity(other)))
-        if gate.rule == "no_worse" and not truncated and not session.options.update_baselines:
-            comparable_baseline(session, spec, evalset, gate.metric)
+        if gate.rule == "no_worse" and not truncated:
+            if session.options.update_baselines:
+                baseline_specs(session, spec, evalset)
+            else:
+                comparable_baseline(session, spec, evalset, gate.metric)
     if session.recorded(spec) is not None:
         return need
     if not session.options.train:
@@ -225,7 +228,7 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
     for gate in need.gates:
         if gate.than:
             specs.append(session.spec(run_file_path(gate.than, need.folder), {}))
-        if gate.rule == "no_worse" and session.options.update_baselines:
+        if gate.rule == "no_worse" and session.options.update_baselines and not session.identity(need.spec).stop_after:
             specs += baseline_specs(session, need.spec, gate_evalset(session, need.spec, gate, need.evalset))
     for spec in specs:
         identity = session.identity(spec)

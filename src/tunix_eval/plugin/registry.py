@@ -145,7 +145,7 @@ class Registry:
         offers = self._of(kind)
         if name not in offers:
             error = unknown_name(kind, name, offers)
-            raise UnknownNameError("; ".join([str(error), *self._broken]))
+            raise UnknownNameError("; ".join([str(error), *dict.fromkeys(self._broken)]))
         first, *others = offers[name]
         if others:
             raise SpecError(

@@ -81,9 +81,10 @@ class RunItem(pytest.Item):
                 than = compared_run(session, gate, need.folder)
                 enforce(session, [verdict_of(session, session.run(spec), gate, evalset, than)])
 
-    def reportinfo(self) -> tuple[Path, int | None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """Name the item by its file and stage."""
-        return self.path, None, self.name
+        # A skipped item is shown with its line, which pytest takes to be there.
+        return self.path, 0, self.name
 
 
 def _check_format(session: Session, need: Need) -> None:
