@@ -264,15 +264,34 @@ def test_require_refuses_a_missing_run_that_a_run_file_compares_with(project: Pr
     result.assert_outcomes(passed=4, errors=1)
 
 
-def test_a_mistake_in_the_run_file_that_one_gate_compares_with_fails_that_gate_alone(project: Project) -> None:
-    project.write("short.toml", RUN_FILE.replace('"words"', '"short"').replace("epochs", "epoch"))
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs", "epoch", r"short\.toml: unknown key 'training\.epoch'\. Did you mean 'epochs'\?"),
+        ("word-ending-v1", "word-ending-v2", r"no dataset named 'word-ending-v2'"),
+        ("row_tokens = 64", "row_tokens = 8", r"trace 'bad': \d+ tokens, limit 8"),
+    ],
+)
+def test_a_mistake_in_the_run_file_that_one_gate_compares_with_fails_that_gate_alone(
+    project: Project, old: str, new: str, message: str
+) -> None:
+    project.write("short.toml", RUN_FILE.replace('"words"', '"short"').replace(old, new))
     project.test(
         "@pytest.mark.tunix_gate('better', metric='exact', than='short.toml')\n"
         "def test_better(tunix_gate):\n    tunix_gate.check()\n" + PASSING_GATE + CHECK + RUN_TEST
     )
     result = project.run("--tunix-train")
-    check(result, r"short\.toml: unknown key 'training\.epoch'\. Did you mean 'epochs'\?")
+    check(result, message)
     result.assert_outcomes(passed=2, errors=1)
+
+
+def test_a_truncated_session_plans_no_run_for_a_baseline_that_it_does_not_write(project: Project) -> None:
+    project.test(NO_WORSE)
+    project.write("baselines/words/word-ending-heldout.json", "{")
+    result = project.run("--tunix-train", "--tunix-max-steps", "2", "--tunix-update-baselines")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["tunix-eval: 1 run to train, 2 steps; 0 reused; 1 evalset; 1 gate"])
+    assert len(project.manifests()) == 1
 
 
 @pytest.mark.parametrize("damage", ["<<<<<<< ours\n{}", "{", "\0"])
@@ -394,6 +413,7 @@ def test_batches_without_a_run_file_are_refused_in_one_line(project: Project) ->
         "test_data.py",
         "import pytest\n@pytest.mark.tunix_dataset('addition-v1')\ndef test_rows(tunix_batches):\n    pass\n",
     )
+    project.run("--tunix-plan").stdout.fnmatch_lines(["  error  test_data.py::test_rows: no run file: *"])
     result = project.run()
     check(result, r'no run file: mark the test with @pytest\.mark\.tunix_train\("name\.toml"\)')
     result.assert_outcomes(errors=1)
