@@ -148,6 +148,9 @@ class Store:
         path = self.root / "locks" / f"{name}.lock"
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            ignored = self.root / ".gitignore"
+            if not ignored.exists():
+                ignored.write_text("*\n", encoding="utf-8")
             held = filelock.FileLock(path)
             held.acquire()
         try:

@@ -14,7 +14,7 @@ CARD_TEST = "def test_card(tunix_scorecard):\n    assert tunix_scorecard['exact'
 NO_WORSE = "@pytest.mark.tunix_gate('no_worse', metric='exact')\ndef test_gate(tunix_gate):\n    tunix_gate.check()\n"
 
 
-def check(result: pytest.RunResult, line: str, code: int = pytest.ExitCode.TESTS_FAILED) -> None:
+def check_line(result: pytest.RunResult, line: str, code: int = pytest.ExitCode.TESTS_FAILED) -> None:
     text = result.stdout.str() + result.stderr.str()
     assert result.ret == code, text
     assert "Traceback" not in text
@@ -113,14 +113,14 @@ def test_a_broken_trace_line_is_named(project: Project, line: str, message: str)
     project.write("traces.jsonl", f"{json.dumps(TRACE)}\n{line}\n")
     project.write("words.toml", RUN_FILE.replace("word-ending-v1", "traces.jsonl"))
     project.test(RUN_TEST)
-    check(project.run("--tunix-train"), message)
+    check_line(project.run("--tunix-train"), message)
     assert not project.manifests()
 
 
 def test_a_trace_longer_than_a_row_is_named_with_both_lengths(project: Project, workers: tuple[str, ...]) -> None:
     project.write("words.toml", RUN_FILE.replace("row_tokens = 64", "row_tokens = 8"))
     project.test(RUN_TEST)
-    check(
+    check_line(
         project.run("--tunix-train", *workers), r"trace 'bad': \d+ tokens, limit 8; raise row_tokens or drop the trace"
     )
 
@@ -131,17 +131,17 @@ def test_a_mistake_in_a_run_file_is_one_line_with_a_suggestion(
 ) -> None:
     project.write("words.toml", RUN_FILE.replace(old, new, 1))
     project.test(RUN_TEST)
-    check(project.run("--tunix-train"), message)
+    check_line(project.run("--tunix-train"), message)
     assert not project.manifests()
     named = project.run("--tunix-train", "words.toml")
-    check(named, message, int(named.ret) if named.ret in {1, 2} else 1)
+    check_line(named, message, int(named.ret) if named.ret in {1, 2} else 1)
 
 
 @pytest.mark.parametrize(("body", "message"), MARKER_MISTAKES)
 def test_a_mistake_in_a_marker_or_fixture_is_one_line(project: Project, body: str, message: str) -> None:
     project.test(body)
     result = project.run("--tunix-train", "-o", "addopts=")
-    check(result, message)
+    check_line(result, message)
     assert not project.manifests()
 
 
@@ -159,7 +159,7 @@ def test_a_misspelt_marker_gets_a_suggestion_where_pytest_refuses_it(
 
 def test_a_test_that_names_no_run_file_is_told_how(project: Project, workers: tuple[str, ...]) -> None:
     project.write("test_bare.py", "def test_bare(tunix_run):\n    pass\n")
-    check(
+    check_line(
         project.run(*workers),
         r'takes tunix_run and names no run file: mark it with @pytest\.mark\.tunix_train\("name\.toml"\)',
     )
@@ -167,7 +167,7 @@ def test_a_test_that_names_no_run_file_is_told_how(project: Project, workers: tu
 
 def test_a_call_in_a_test_body_is_checked_at_the_call(project: Project, workers: tuple[str, ...]) -> None:
     project.test("def test_body(tunix_train):\n    tunix_train('words.toml', training={'epoch': 2})\n")
-    check(project.run("--tunix-train", *workers), r"unknown key 'training\.epoch'\. Did you mean 'epochs'\?")
+    check_line(project.run("--tunix-train", *workers), r"unknown key 'training\.epoch'\. Did you mean 'epochs'\?")
 
 
 def test_two_run_files_of_one_name_are_an_error_that_names_both(project: Project) -> None:
@@ -177,7 +177,9 @@ def test_two_run_files_of_one_name_are_an_error_that_names_both(project: Project
         "test_more.py",
         "def test_more(tunix_train):\n    tunix_train('words.toml')\n    tunix_train('more/words.toml')\n",
     )
-    check(project.run("--tunix-train", "test_more.py"), r"more/words\.toml: the name 'words' is taken by words\.toml")
+    check_line(
+        project.run("--tunix-train", "test_more.py"), r"more/words\.toml: the name 'words' is taken by words\.toml"
+    )
 
 
 def test_a_damaged_checkpoint_is_named_and_only_retrain_trains_again(
@@ -189,7 +191,7 @@ def test_a_damaged_checkpoint_is_named_and_only_retrain_trains_again(
     (manifest.parent / "checkpoint-final" / "counts.npz").write_bytes(b"damage")
     project.test(CARD_TEST)
     message = r"checkpoint-final/counts\.npz: digest mismatch: found \w{16}, the manifest has \w{16}; .*--tunix-retrain"
-    check(project.run("--tunix-train", *workers), message)
+    check_line(project.run("--tunix-train", *workers), message)
     project.run("--tunix-retrain", *workers).assert_outcomes(passed=1)
     project.run("--tunix-train", *workers).assert_outcomes(passed=1)
 
@@ -199,7 +201,7 @@ def test_a_damaged_manifest_is_named(project: Project, workers: tuple[str, ...])
     project.run("--tunix-train").assert_outcomes(passed=1)
     (manifest,) = project.manifests()
     manifest.write_text("{")
-    check(
+    check_line(
         project.run("--tunix-train", *workers), r"run_manifest\.json: damaged; train the run again with --tunix-retrain"
     )
     project.run("--tunix-retrain", *workers).assert_outcomes(passed=1)
@@ -208,7 +210,7 @@ def test_a_damaged_manifest_is_named(project: Project, workers: tuple[str, ...])
 def test_an_artifacts_directory_that_cannot_be_written_is_named(project: Project, workers: tuple[str, ...]) -> None:
     project.test(RUN_TEST)
     project.write("taken", "a file")
-    check(
+    check_line(
         project.run("--tunix-train", "--tunix-artifacts", "taken", *workers),
         r"taken: cannot be written: .*; name another with --tunix-artifacts DIR",
     )
@@ -231,7 +233,7 @@ def test_a_full_disk_while_training_is_one_line_and_records_no_run(project: Proj
     project.test(RUN_TEST)
     project.write("conftest.py", "from tunix_eval_template.hooks import *\n" + FULL_DISK)
     result = project.run_apart("--tunix-train", *workers)
-    check(result, r"cannot be written: .*; free space or name another directory with --tunix-artifacts DIR")
+    check_line(result, r"cannot be written: .*; free space or name another directory with --tunix-artifacts DIR")
     assert not project.manifests()
     project.write("conftest.py", "from tunix_eval_template.hooks import *\n")
     project.run("--tunix-train", *workers).assert_outcomes(passed=1)
@@ -246,7 +248,7 @@ def test_two_plugins_that_offer_one_name_are_both_named(project: Project, worker
     project.write("words.toml", RUN_FILE.replace('"qa"', '"gemma"'))
     project.test(RUN_TEST)
     message = r"two renderers are named 'gemma': one from tunix-eval, one from conftest\.py; rename one"
-    check(project.run("--tunix-train", *workers), message)
+    check_line(project.run("--tunix-train", *workers), message)
 
 
 def test_a_broken_offer_breaks_only_what_it_offers_and_is_named(project: Project, workers: tuple[str, ...]) -> None:
@@ -256,7 +258,7 @@ def test_a_broken_offer_breaks_only_what_it_offers_and_is_named(project: Project
     )
     project.test(RUN_TEST)
     message = r"no scorer named 'prefix'; known: exact\.; conftest\.py failed: RuntimeError: no licence"
-    check(project.run("--tunix-train", *workers), message)
+    check_line(project.run("--tunix-train", *workers), message)
     project.write("words.toml", RUN_FILE.replace(', "prefix"', ""))
     project.run("--tunix-train", *workers).assert_outcomes(passed=1)
 
@@ -264,7 +266,7 @@ def test_a_broken_offer_breaks_only_what_it_offers_and_is_named(project: Project
 def test_a_missing_baseline_fails_before_anything_is_trained_for_it(project: Project, workers: tuple[str, ...]) -> None:
     project.test(NO_WORSE)
     message = r"baselines/words/word-ending-heldout\.json: no such baseline; .*--tunix-update-baselines"
-    check(project.run("--tunix-train", *workers), message)
+    check_line(project.run("--tunix-train", *workers), message)
     assert not project.manifests()
 
 
@@ -280,7 +282,7 @@ def test_a_foreign_or_damaged_baseline_never_passes(project: Project, old: str, 
     text, count = re.subn(old, new, path.read_text())
     assert count
     path.write_text(text)
-    check(project.run("--tunix-train"), message)
+    check_line(project.run("--tunix-train"), message)
 
 
 def test_an_evaluated_prompt_that_was_trained_on_is_refused(project: Project, workers: tuple[str, ...]) -> None:
@@ -288,7 +290,7 @@ def test_an_evaluated_prompt_that_was_trained_on_is_refused(project: Project, wo
     project.write("mine.jsonl", json.dumps(item) + "\n")
     project.write("words.toml", RUN_FILE.replace("word-ending-heldout", "mine.jsonl"))
     project.test(CARD_TEST)
-    check(
+    check_line(
         project.run("--tunix-train", *workers), r"evalset 'mine': 1 of 1 prompts are in the training set word-ending-v1"
     )
     assert not project.manifests()
@@ -306,7 +308,7 @@ def test_a_wrong_setting_is_a_usage_error(project: Project, workers: tuple[str, 
     text = (project.path / "pyproject.toml").read_text()
     project.write("pyproject.toml", f"{text}\n[tool.tunix_eval]\n{table}\n")
     project.test(RUN_TEST)
-    check(project.run("--tunix-train", *workers), message, pytest.ExitCode.USAGE_ERROR)
+    check_line(project.run("--tunix-train", *workers), message, pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +323,7 @@ def test_a_device_that_is_not_there_is_a_usage_error_that_lists_what_is(
     project: Project, workers: tuple[str, ...], request_: str, message: str
 ) -> None:
     project.test(RUN_TEST)
-    check(project.run("--tunix-device", request_, *workers), message, pytest.ExitCode.USAGE_ERROR)
+    check_line(project.run("--tunix-device", request_, *workers), message, pytest.ExitCode.USAGE_ERROR)
 
 
 def test_many_mistakes_in_one_session_are_each_one_line_under_xdist(project: Project) -> None:
@@ -359,5 +361,5 @@ def test_many_mistakes_in_one_session_are_each_one_line_under_xdist(project: Pro
     project.test(tests, "test_all.py")
     result = project.run("--tunix-train", "-n", "2", "-o", "addopts=")
     for message in messages:
-        check(result, message)
+        check_line(result, message)
     result.assert_outcomes(errors=len(messages))

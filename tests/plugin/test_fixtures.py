@@ -109,7 +109,7 @@ def test_a_dataset_marker_alone_is_enough_for_data_fixtures(project: Project) ->
 
 CASE_TEST = """
 def test_case(tunix_case):
-    assert tunix_case.score("exact").value == 1, tunix_case.completion.text
+    assert tunix_case.score("exact") == 1, tunix_case.completion.text
     assert tunix_case.completion.answer == tunix_case.expected_answer
     assert tunix_case.prompt == f"ending of {tunix_case.id}"
 """
@@ -200,3 +200,52 @@ def test_records_of_a_run_are_those_of_the_format(project: Project) -> None:
     assert str(project.path) not in manifest.read_text()
     (verdicts,) = project.path.glob("artifacts/sessions/*/verdicts.json")
     assert json.loads(verdicts.read_text())["runs"][0]["run_id"] == recorded["run_id"]
+
+
+def test_replies_that_were_cut_are_counted_at_the_end(project: Project) -> None:
+    project.write("words.toml", RUN_FILE.replace("max_new_tokens = 16", "max_new_tokens = 3"))
+    project.test("def test_card(tunix_scorecard):\n    assert tunix_scorecard['exact'].mean == 0\n")
+    result = project.run("--tunix-train")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note: words on word-ending-heldout: 70 of 70 replies were cut at max_new_tokens*"])
+
+
+SCORER = """
+from tunix_eval_template.hooks import *
+from tunix_eval_template.scorer import PrefixScorer
+
+class Unlicensed(PrefixScorer):
+    name = "prefix"
+    def __call__(self, item, completion):
+        raise RuntimeError("no licence")
+
+def pytest_tunix_scorers():
+    return {"prefix": Unlicensed(), "silent": object()}
+"""
+
+
+def test_a_scorer_that_gives_no_value_says_why_at_the_end_and_its_gate_fails(project: Project) -> None:
+    project.write("conftest.py", SCORER)
+    project.test(
+        "@pytest.mark.tunix_gate('at_least', 'prefix', value=0)\ndef test_gate(tunix_gate):\n    tunix_gate.check()\n"
+    )
+    result = project.run("--tunix-train")
+    result.assert_outcomes(failed=1)
+    text = " ".join(result.stdout.str().split())
+    assert "prefix has no value for 70 of 70 items: RuntimeError: no licence" in text
+
+
+def test_what_is_no_scorer_is_refused_before_training(project: Project) -> None:
+    project.write("conftest.py", SCORER)
+    project.write("words.toml", RUN_FILE.replace('"prefix"', '"silent"'))
+    project.test("def test_card(tunix_scorecard):\n    pass\n")
+    result = project.run("--tunix-train")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["scorer 'silent' is without name, version, lower_is_better, parameters, __call__"])
+    assert not project.manifests()
+
+
+def test_better_takes_a_run_file_too(project: Project) -> None:
+    project.write("short.toml", RUN_FILE.replace('"words"', '"short"').replace("order = 8", "order = 1"))
+    project.test("def test_gate(tunix_gate):\n    tunix_gate.better('exact', than='short.toml')\n")
+    project.run("--tunix-train").assert_outcomes(passed=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from projects import GATES, RUN_FILE, Project
-from test_bad_input import CARD_TEST, NO_WORSE, RUN_TEST, check
+from test_bad_input import CARD_TEST, NO_WORSE, RUN_TEST
 
 # A trainer in a package of its own, whose rules stand in a module beside it.
 TRAINER = """
@@ -111,7 +111,7 @@ def test_workers_and_one_process_have_the_same_run_under_other_xla_flags(
 def test_a_trainer_that_stops_early_unasked_records_nothing(mine: Project) -> None:
     mine.write("mine/rules.py", "MISSING = 1\n")
     mine.test(RUN_TEST)
-    check(mine.run("--tunix-train"), r"run 'words': trainer 'mine' did 21 of 22 steps and gave no reason")
+    check_line(mine.run("--tunix-train"), r"run 'words': trainer 'mine' did 21 of 22 steps and gave no reason")
     assert not mine.manifests()
 
 
@@ -165,7 +165,7 @@ def test_changed_metrics_of_a_run_are_named(project: Project) -> None:
     path = manifest.parent / "metrics.jsonl"
     path.write_text(path.read_text().replace('"step":1,', '"step":1, '))
     project.test(RUN_TEST)
-    check(project.run(), r"metrics\.jsonl: .*--tunix-retrain")
+    check_line(project.run(), r"metrics\.jsonl: .*--tunix-retrain")
     project.run("--tunix-retrain").assert_outcomes(passed=1)
 
 
@@ -176,7 +176,7 @@ def test_a_retraining_that_fails_twice_keeps_the_good_run(mine: Project) -> None
     good = manifest.read_text()
     mine.write("broken", "")
     for _ in range(2):
-        check(mine.run("--tunix-retrain"), "the disk of this trainer is gone")
+        check_line(mine.run("--tunix-retrain"), "the disk of this trainer is gone")
     assert not mine.manifests()
     kept = mine.path / "artifacts" / "replaced" / manifest.parent.name
     assert (kept / "run_manifest.json").read_text() == good
@@ -197,14 +197,14 @@ def test_an_unwritable_sessions_directory_loses_no_table(project: Project) -> No
 def test_a_function_marked_with_a_gate_and_without_the_fixture_fails(project: Project) -> None:
     project.test(f"{PASSING_GATE}def test_forgotten(tunix_run):\n    pass\n" + RUN_TEST)
     result = project.run("--tunix-train")
-    check(result, r"test_forgotten is marked tunix_gate and does not take the fixture tunix_gate")
+    check_line(result, r"test_forgotten is marked tunix_gate and does not take the fixture tunix_gate")
     result.assert_outcomes(passed=1, errors=1)
 
 
 def test_marked_gates_that_are_left_undecided_fail(project: Project) -> None:
     project.test(f"{PASSING_GATE}def test_gate(tunix_gate):\n    pass\n")
     result = project.run("--tunix-train")
-    check(result, r"marked tunix_gate and left undecided; call tunix_gate\.check\(\)")
+    check_line(result, r"marked tunix_gate and left undecided; call tunix_gate\.check\(\)")
     result.assert_outcomes(failed=1)
 
 
@@ -236,7 +236,7 @@ def test_require_refuses_a_missing_run_of_a_gate_in_a_test_body(project: Project
     project.test(BODY_GATE)
     project.run().assert_outcomes(skipped=1)
     result = project.run("--tunix-require")
-    check(result, r"is not recorded.*\(--tunix-require: a gate may not be skipped\)")
+    check_line(result, r"is not recorded.*\(--tunix-require: a gate may not be skipped\)")
     result.assert_outcomes(errors=1)
 
 
@@ -249,7 +249,7 @@ def test_require_refuses_a_missing_run_that_a_gate_in_a_test_body_compares_with(
     project.run("--tunix-train", "-k", "test_run").assert_outcomes(passed=1, deselected=1)
     project.run().assert_outcomes(passed=1, skipped=1)
     result = project.run("--tunix-require")
-    check(result, r"is not recorded.*\(--tunix-require: a gate may not be skipped\)")
+    check_line(result, r"is not recorded.*\(--tunix-require: a gate may not be skipped\)")
     result.assert_outcomes(passed=1, failed=1)
 
 
@@ -260,7 +260,7 @@ def test_require_refuses_a_missing_run_that_a_run_file_compares_with(project: Pr
     project.write("words.toml", RUN_FILE + '\n[[gates]]\nrule = "better"\nmetric = "exact"\nthan = "short.toml"\n')
     project.run("words.toml").assert_outcomes(passed=4, skipped=1)
     result = project.run("words.toml", "--tunix-require")
-    check(result, r"run 'short' .* is not recorded.*\(--tunix-require: a gate may not be skipped\)")
+    check_line(result, r"run 'short' .* is not recorded.*\(--tunix-require: a gate may not be skipped\)")
     result.assert_outcomes(passed=4, errors=1)
 
 
@@ -281,7 +281,7 @@ def test_a_mistake_in_the_run_file_that_one_gate_compares_with_fails_that_gate_a
         "def test_better(tunix_gate):\n    tunix_gate.check()\n" + PASSING_GATE + CHECK + RUN_TEST
     )
     result = project.run("--tunix-train")
-    check(result, message)
+    check_line(result, message)
     result.assert_outcomes(passed=2, errors=1)
 
 
@@ -302,7 +302,7 @@ def test_a_damaged_baseline_is_replaced_only_with_a_number_of_runs(project: Proj
     path = project.path / "baselines" / "words" / "word-ending-heldout.json"
     path.write_text(damage)
     result = project.run(*update)
-    check(result, r"baselines/words/word-ending-heldout\.json\S* .*say with --tunix-baseline-runs how many runs")
+    check_line(result, r"baselines/words/word-ending-heldout\.json\S* .*say with --tunix-baseline-runs how many runs")
     result.assert_outcomes(passed=1, errors=1)
     assert path.read_text() == damage
     project.run(*update, "--tunix-baseline-runs", "2").assert_outcomes(passed=2)
@@ -415,5 +415,5 @@ def test_batches_without_a_run_file_are_refused_in_one_line(project: Project) ->
     )
     project.run("--tunix-plan").stdout.fnmatch_lines(["  error  test_data.py::test_rows: no run file: *"])
     result = project.run()
-    check(result, r'no run file: mark the test with @pytest\.mark\.tunix_train\("name\.toml"\)')
+    check_line(result, r'no run file: mark the test with @pytest\.mark\.tunix_train\("name\.toml"\)')
     result.assert_outcomes(errors=1)

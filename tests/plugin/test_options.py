@@ -249,3 +249,20 @@ def test_nothing_is_coloured_in_a_pipe_and_verdicts_are_on_a_terminal(project: P
     project.test(GATE_TEST)
     assert "\x1b" not in project.run("--tunix-train").stdout.str()
     assert re.search(r"\x1b\[32mpassed\x1b\[0m\s+at_least", project.run("--color=yes").stdout.str())
+
+
+def test_baseline_runs_without_an_update_is_a_usage_error(project: Project) -> None:
+    result = project.run("--tunix-baseline-runs", "3")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --tunix-baseline-runs is for writing baselines; add --tunix-update-baselines"])
+
+
+def test_skipped_tests_are_counted_in_the_plan(project: Project) -> None:
+    project.test(RUN_TEST)
+    project.run().stdout.fnmatch_lines(["tunix-eval: 0 runs to train; *; 1 test skipped, -rs says why"])
+
+
+def test_artifacts_are_ignored_by_git(project: Project) -> None:
+    project.test(RUN_TEST)
+    project.run("--tunix-train").assert_outcomes(passed=1)
+    assert (project.path / "artifacts" / ".gitignore").read_text() == "*\n"

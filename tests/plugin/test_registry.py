@@ -6,7 +6,7 @@ import json
 
 import pytest
 from projects import RUN_FILE, Project
-from test_bad_input import CARD_TEST, RUN_TEST, check
+from test_bad_input import CARD_TEST, RUN_TEST
 
 CONFTEST = """
 from tunix_eval_template.hooks import *
@@ -76,7 +76,7 @@ def test_a_mistake_in_what_is_offered_or_asked_for_is_one_line_and_other_tests_p
         "def test_other():\n    pass\n"
     )
     result = project.run("--tunix-train")
-    check(result, message)
+    check_line(result, message)
     result.assert_outcomes(passed=2, errors=1)
     assert len(project.manifests()) == 1
     assert not list(project.path.parent.rglob("*evil*"))
@@ -89,7 +89,7 @@ def test_an_override_that_is_no_plain_value_is_one_line(project: Project) -> Non
         "def test_body(tunix_train):\n    tunix_train('words.toml', dataset=Path('a.jsonl'))\n"
     )
     result = project.run("--tunix-train")
-    check(result, r"overrides of words\.toml: .*Path.*; expected finite numbers, texts, lists and tables")
+    check_line(result, r"overrides of words\.toml: .*Path.*; expected finite numbers, texts, lists and tables")
     result.assert_outcomes(passed=1, errors=1, failed=1)
 
 
@@ -101,7 +101,7 @@ def test_a_thread_count_that_is_no_number_is_one_line(
     project.test(RUN_TEST + "def test_other():\n    pass\n")
     result = project.run_apart("--tunix-train", *device)
     code = pytest.ExitCode.USAGE_ERROR if device else pytest.ExitCode.TESTS_FAILED
-    check(result, r"NPROC is 'abc', expected a number of threads", code)
+    check_line(result, r"NPROC is 'abc', expected a number of threads", code)
     if not device:
         result.assert_outcomes(passed=1, errors=1)
 
@@ -150,7 +150,7 @@ def test_two_paths_of_one_stem_in_one_session_are_one_line(project: Project) -> 
         + "@pytest.mark.tunix_train('more.toml')\ndef test_more(tunix_scorecard):\n    pass\n"
     )
     result = project.run("--tunix-train")
-    check(result, r"two evalsets are named 'dev': a/dev\.jsonl and b/dev\.jsonl; rename one")
+    check_line(result, r"two evalsets are named 'dev': a/dev\.jsonl and b/dev\.jsonl; rename one")
     result.assert_outcomes(passed=1, errors=1)
 
 
@@ -172,7 +172,7 @@ def pytest_tunix_evalsets():
 @pytest.mark.parametrize("fixture", ["tunix_scorecard", "tunix_case"])
 def test_a_folder_may_offer_names_after_another_folder_has_used_cases(project: Project, fixture: str) -> None:
     mark = "import pytest\npytestmark = pytest.mark.tunix_train('../words.toml')\n"
-    project.write("a/test_a.py", f"{mark}def test_case(tunix_case):\n    assert tunix_case.score().value == 1\n")
+    project.write("a/test_a.py", f"{mark}def test_case(tunix_case):\n    assert tunix_case.score() == 1\n")
     project.write("b/conftest.py", LATE)
     project.write("b/test_b.py", f"{mark}@pytest.mark.tunix_evalset('late')\ndef test_late({fixture}):\n    pass\n")
     project.run("--tunix-train").assert_outcomes(passed=71)
@@ -196,7 +196,7 @@ def test_an_unknown_keyword_of_a_device_is_one_line(project: Project) -> None:
         "test_cpu.py",
         "import pytest\npytestmark = pytest.mark.tunix_device('cpu', cuont=2)\ndef test_plain():\n    pass\n",
     )
-    check(project.run(), r"marker tunix_device takes kind and min_count, found cuont")
+    check_line(project.run(), r"marker tunix_device takes kind and min_count, found cuont")
 
 
 # --------------------------------------------------------------------------------------------------------- terminal
@@ -219,7 +219,7 @@ def test_control_characters_of_a_trace_reach_the_terminal_escaped(project: Proje
     project.test(RUN_TEST)
     for arguments in (("--tunix-train",), ("--tunix-train", "--tunix-plan")):
         result = project.run(*arguments)
-        check(result, r"evil\\x1b\[2J.*limit 64")
+        check_line(result, r"evil\\x1b\[2J.*limit 64")
         assert "\x1b" not in result.stdout.str()
 
 

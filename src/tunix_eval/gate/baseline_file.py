@@ -27,7 +27,9 @@ def read_baseline(path: Path) -> Baseline:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise BaselineError(f"{path}: no such baseline; {UPDATE} to make it") from None
+        raise BaselineError(
+            f"{path}: no such baseline; {UPDATE} to make it (with --tunix-baseline-runs 5 it shows seed noise)"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BaselineError(f"{path}: cannot be read: {error}") from None
     if conflict := _CONFLICT.search(text):

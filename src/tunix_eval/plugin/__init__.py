@@ -85,6 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if asked.plan:
         # A plan is printed by the one process that made it; xdist reads these when it configures itself, after us.
         config.option.dist, config.option.numprocesses, config.option.tx = "no", None, []
+    if asked.baseline_runs is not None and not asked.update_baselines:
+        raise pytest.UsageError("--tunix-baseline-runs is for writing baselines; add --tunix-update-baselines")
     reporting.register(config)
     if not asked.off and options.has_settings(config.rootpath):
         _check_settings(config, asked)

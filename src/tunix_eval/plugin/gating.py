@@ -30,6 +30,7 @@ from tunix_eval.store import write_atomic
 
 CONFIRM_RUNS = 2
 """Training seeds that are added before a drop between retrained runs is believed."""
+NAMED_ITEMS = 8
 CONFIRM_BELOW = 0.2
 """The one-sided p of the first look from which on they are trained."""
 
@@ -93,6 +94,20 @@ def judge(session: Session, run: Run, gate: GateSpec, evalset: Evalset, *, than:
     return verdict
 
 
+def _most_lost(current: list[RunScores], reference: list[RunScores], *, sign: int) -> str:
+    """Name the items that got worse by most, as means over the runs of each side."""
+
+    def mean(runs: list[RunScores], item: str) -> float:
+        return sum(run.values[item] or 0.0 for run in runs) / len(runs)
+
+    drops = {item: sign * (mean(reference, item) - mean(current, item)) for item in current[0].values}
+    worst = sorted((item for item in drops if drops[item] > 0), key=lambda item: (-drops[item], item))
+    named = ", ".join(
+        f"{item} ({mean(reference, item):.2f} -> {mean(current, item):.2f})" for item in worst[:NAMED_ITEMS]
+    )
+    return f"{len(worst)} items got worse: {named}{', ...' if len(worst) > NAMED_ITEMS else ''}"
+
+
 def skip_truncated(session: Session, run: Run, gate: GateSpec, evalset: Evalset) -> Verdict:
     """Report a gate that is not decided, because the run was stopped early."""
     verdict = Verdict(
@@ -129,6 +144,10 @@ def _no_worse(session: Session, run: Run, gate: GateSpec, evalset: Evalset) -> V
         if session.options.train or all(session.recorded(spec) is not None for spec in specs):
             current += [_scores(session, session.run(spec), gate.metric, evalset) for spec in specs]
             verdict = _decide(session, run, gate, evalset, current, reference)
+    if verdict.outcome == "failed" and verdict.delta is not None:
+        sign = -1 if session.registry.scorers((gate.metric,))[gate.metric].lower_is_better else 1
+        lost = _most_lost(current, reference, sign=sign)
+        session.rows.append(Note(f"{run.spec.name}/{gate.metric} no_worse: {lost}"))
     return verdict
 
 

@@ -50,6 +50,9 @@ class Plan:
         errors = Counter(bool(need.error) for need in self.needs.values())[True]
         if errors:
             parts.append(_count(errors, "test") + " that cannot run")
+        skipped = sum(bool(need.skip) for need in self.needs.values())
+        if skipped:
+            parts.append(_count(skipped, "test") + " skipped, -rs says why")
         if self.bodies:
             parts.append("plus what test bodies ask for")
         return "tunix-eval: " + "; ".join(parts)

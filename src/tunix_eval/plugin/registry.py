@@ -98,10 +98,9 @@ class Registry:
     def renderer(self, name: str) -> Renderer:
         """Return a renderer by name."""
         renderer: Renderer = self._get("renderer", name)
-        missing = [part for part in ("name", "version", "control_tokens", "render") if not hasattr(renderer, part)]
-        if missing or isinstance(renderer, type):
-            found = "a class, expected an instance" if isinstance(renderer, type) else f"without {', '.join(missing)}"
-            raise SpecError(f"renderer '{name}' is {found}")
+        missing = _missing(renderer, ("name", "version", "control_tokens", "stop_token", "default_style", "render"))
+        if missing:
+            raise SpecError(f"renderer '{name}' is {missing}")
         return renderer
 
     def tokenizer(self, name: str, control_tokens: tuple[str, ...]) -> Tokenizer:
@@ -112,7 +111,12 @@ class Registry:
 
     def scorers(self, names: tuple[str, ...]) -> dict[str, Scorer]:
         """Return scorers by name, in the order of the names."""
-        return {name: self._get("scorer", name) for name in names}
+        found = {name: self._get("scorer", name) for name in names}
+        for name, scorer in found.items():
+            missing = _missing(scorer, ("name", "version", "lower_is_better", "parameters", "__call__"))
+            if missing:
+                raise SpecError(f"scorer '{name}' is {missing}")
+        return found
 
     def trainer_source(self, name: str) -> str:
         """Return the digest of a trainer's source, without importing it."""
@@ -194,6 +198,14 @@ class Registry:
                     manager.register(module, name=f"{entry.name} ({distribution})")
             except Exception as error:
                 self._broken.append(f"plugin {entry.name} ({distribution}) failed: {type(error).__name__}: {error}")
+
+
+def _missing(offer: object, parts: tuple[str, ...]) -> str:
+    """Say what an offered object lacks; an empty string where it lacks nothing."""
+    if isinstance(offer, type):
+        return f"the class {offer.__name__}, expected an instance of it"
+    missing = [part for part in parts if not hasattr(offer, part)]
+    return f"without {', '.join(missing)}" if missing else ""
 
 
 def _of_type(value: object, kind: type[_Value], what: str) -> _Value:

@@ -38,6 +38,9 @@ class Run:
     prepared: Prepared
     identity: Identity
 
+    def __repr__(self) -> str:
+        return f"Run({self.spec.name!r}, {self.run_id})"
+
     @property
     def run_id(self) -> str:
         """The 16 hex digits that name what the run was made from."""
@@ -121,6 +124,22 @@ def eval_rows(run: Run, after: Evaluation, before: Evaluation | None) -> list[Ev
             )
         )
     return rows
+
+
+def warnings_of(run: Run, evaluation: Evaluation) -> list[str]:
+    """Say what makes an evaluation worth less than it looks: replies that were cut, items without a value."""
+    card, where = evaluation.card, f"{run.spec.name} on {evaluation.question.evalset.name}"
+    found = []
+    cut = card.extraction.get("truncated", 0)
+    if cut:
+        limit = run.spec.generation.max_new_tokens
+        found.append(f"{where}: {cut} of {len(evaluation.scored)} replies were cut at max_new_tokens = {limit}")
+    for metric, summary in card.metrics.items():
+        if summary.n_skipped:
+            scores = (one.scores[metric] for one in evaluation.scored)
+            note = next(score.note for score in scores if score.value is None)
+            found.append(f"{where}: {metric} has no value for {summary.n_skipped} of {summary.n_items} items: {note}")
+    return found
 
 
 def run_file_path(reference: str, folder: Path) -> Path:

@@ -23,7 +23,7 @@ from tunix_eval.plugin.prepare import Prepared, make_format
 from tunix_eval.plugin.progress import every_ten_seconds
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
-from tunix_eval.plugin.runs import Note, Row, Run, eval_rows, missing_run, run_row
+from tunix_eval.plugin.runs import Note, Row, Run, eval_rows, missing_run, run_row, warnings_of
 from tunix_eval.plugin.settings import Settings, read_settings
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
@@ -252,6 +252,7 @@ class Session:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_atomic(path, text)
         self.rows.extend(eval_rows(run, after, before))
+        self.rows.extend(Note(text) for text in warnings_of(run, after))
         return after
 
     def _model(self, run: Run, weights: Weights) -> Model:

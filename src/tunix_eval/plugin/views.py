@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tunix_eval.errors import SpecError
+from tunix_eval.errors import SpecError, unknown_name
 from tunix_eval.plugin.gating import compared_run, gate_evalset, judge, skip_truncated
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import Format, make_format
 from tunix_eval.plugin.reporting import with_short_paths
-from tunix_eval.plugin.runs import Run
+from tunix_eval.plugin.runs import Run, run_file_path
 from tunix_eval.plugin.session import Session
-from tunix_eval.records import Completion, EvalItem, Evalset, Score, ScoredItem, Verdict
+from tunix_eval.records import Completion, EvalItem, Evalset, ScoredItem, Verdict
 from tunix_eval.specs import GateSpec, validated
 
 
@@ -60,12 +60,15 @@ class Case:
         """What the trained model wrote for the item."""
         return self.scored.completion
 
-    def score(self, metric: str = "exact") -> Score:
-        """Return the item's score under one of the run file's scorers."""
+    def score(self, metric: str = "exact") -> float | None:
+        """Return the item's value under one of the run file's scorers; None where it could not be measured."""
         scores = self.scored.scores
         if metric not in scores:
-            raise SpecError(f"no metric '{metric}'; the run file measures {', '.join(scores)}")
-        return scores[metric]
+            raise unknown_name("metric", metric, scores)
+        return scores[metric].value
+
+    def __repr__(self) -> str:
+        return f"Case({self.id!r})"
 
 
 @dataclass
@@ -91,13 +94,18 @@ class Gate:
         """Fail if the run is proven worse than its baseline; arguments: evalset, alpha, margin."""
         return self._decide(self._gate("no_worse", metric, arguments))
 
-    def better(self, metric: str, *, than: Run, **arguments: Any) -> Verdict:
-        """Fail unless the run is proven better than another run; arguments: evalset, alpha."""
+    def better(self, metric: str, *, than: Run | str, **arguments: Any) -> Verdict:
+        """Fail unless the run is proven better than another run, or a run file's; arguments: evalset, alpha."""
+        if isinstance(than, str):
+            than = self.session.run(self.session.spec(run_file_path(than, self.need.folder), {}))
         return self._decide(self._gate("better", metric, arguments | {"than": than.spec.name}), than)
 
-    def at_least(self, metric: str, value: float, **arguments: Any) -> Verdict:
+    def at_least(self, metric: str, value: float | None = None, **arguments: Any) -> Verdict:
         """Fail if the metric's mean is below the value."""
         return self._decide(self._gate("at_least", metric, arguments | {"value": value}))
+
+    def __repr__(self) -> str:
+        return f"Gate({self.run.spec.name!r})"
 
     def _gate(self, rule: str, metric: str, arguments: dict[str, Any]) -> GateSpec:
         return validated(GateSpec, {"rule": rule, "metric": metric} | arguments, where=f"tunix_gate.{rule}")
