@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from projects import GATES, RUN_FILE, Project
-from test_bad_input import CARD_TEST, NO_WORSE, RUN_TEST
+from test_bad_input import CARD_TEST, NO_WORSE, RUN_TEST, check_line
 
 # A trainer in a package of its own, whose rules stand in a module beside it.
 TRAINER = """

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from projects import RUN_FILE, Project
-from test_bad_input import CARD_TEST, RUN_TEST
+from test_bad_input import CARD_TEST, RUN_TEST, check_line
 
 CONFTEST = """
 from tunix_eval_template.hooks import *
