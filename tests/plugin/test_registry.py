@@ -51,7 +51,12 @@ MISTAKES = {
         r"dataset 'broken' failed: KeyError: 'licence'",
     ),
     "an evalset that is text": (TEXT_EVALSET, "word-ending-heldout", "broken", r"evalset 'broken' failed: TypeError"),
-    "a renderer class": (CLASS_RENDERER, '"qa"', '"broken"', r"renderer 'broken' is a class, expected an instance"),
+    "a renderer class": (
+        CLASS_RENDERER,
+        '"qa"',
+        '"broken"',
+        r"renderer 'broken' is the class QaRenderer, expected an instance",
+    ),
     "a renderer that raises": (RAISING_RENDERER, '"qa"', '"broken"', r"renderer 'qa' .*failed: RuntimeError: no ink"),
     "a name that is a path": (EVIL_EVALSET, "word-ending-heldout", "evil", r"its name '\.\./\.\./evil' is no key"),
     "an infinite rate": ("", "rows = 8", "rows = 8\nlearning_rate = inf", r"training\.learning_rate: .*finite.*inf"),
