@@ -100,6 +100,17 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         ),
         ("steps = 10", "steps = 10\noptions = { at = 2020-01-01 }", "training.options: "),
         ('name = "addition"', 'name = ".."', "name: '..' is no key"),
+        (
+            '"at_least"',
+            '"at_leest"',
+            "gates.0.rule: found 'at_leest', expected no_worse, better, at_least. Did you mean 'at_",
+        ),
+        (
+            'preset = "tiny"',
+            'preset = "tinny"',
+            "model.preset: found 'tinny', expected tiny, small. Did you mean 'tiny'?",
+        ),
+        ("[training]", "[trainng]", "unknown key 'trainng'. Did you mean 'training'?"),
         ('name = "addition"', 'name = "../up"', "name: '../up' is no key"),
         ("[model]", "[generation]\ntemperature = 0.7\n[model]", "generation.temperature: 0.7 was asked for"),
     ],

@@ -248,7 +248,9 @@ def validated(model: type[_Model], table: Mapping[str, Any], *, where: str) -> _
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        lines = [_explain(model, detail) for detail in error.errors(include_url=False)]
+        # A misspelt key is the cause where another is missing, so it comes first.
+        details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
+        lines = [_explain(model, detail) for detail in details]
         raise SpecError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
@@ -259,6 +261,10 @@ def _explain(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
         return f"unknown key '{location}'.{suggestion(key, _known_keys(model, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"'{location}' is missing"
+    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
+        known = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
+        found = detail["input"]
+        return f"{location}: found '{found}', expected {', '.join(known)}.{suggestion(found, known)}"
     message = detail["msg"].removeprefix("Value error, ")
     found = "" if detail["type"] == "value_error" else f", found {detail['input']!r}"
     return f"{location}: {message}{found}" if location else message
