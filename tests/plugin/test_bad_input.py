@@ -216,6 +216,18 @@ def test_an_artifacts_directory_that_cannot_be_written_is_named(project: Project
     )
 
 
+def test_a_model_that_cannot_fit_is_refused_before_training(project: Project) -> None:
+    huge = 'preset = "tiny"\nlayers = 1000\nwidth = 65536\nmlp_width = 262144'
+    text = RUN_FILE.replace('"ngram"', '"flax"').replace("options = { order = 8 }", "")
+    project.write("words.toml", text.replace('preset = "tiny"', huge))
+    project.test(RUN_TEST)
+    message = (
+        r"run 'words' \(\w{16}\) needs about 2.47e\+03 TB for checkpoints, .* are free; free space or name another"
+    )
+    check_line(project.run("--tunix-train"), message)
+    assert not (project.path / "artifacts").exists()
+
+
 FULL_DISK = """
 import resource
 def pytest_runtest_setup(item):
