@@ -154,8 +154,8 @@ def _no_worse(session: Session, run: Run, gate: GateSpec, evalset: Evalset) -> V
 def _fresh_specs(run: Run, reference: list[RunScores]) -> list[RunSpec]:
     """Return the spec under training seeds that neither the baseline nor the run itself has.
 
-    One run against five alarms falsely 12 times in 100, three against five 6 times; with the first look as a filter
-    it is 5, and a quarter of unchanged sessions train more.
+    One run against five alarms falsely 9 to 12 times in 100; the two looks together, 5 times, and a fifth of
+    unchanged sessions train more. Source: docs/decisions/0004-confirm-before-alarm.md.
     """
     first = max({scores.seed for scores in reference} | {run.spec.seed}) + 1
     return [run.spec.model_copy(update={"seed": first + offset}) for offset in range(CONFIRM_RUNS)]
