@@ -21,7 +21,8 @@ from tunix_eval.gate import decide
 from tunix_eval.model import FlaxTrainer
 from tunix_eval.records import EvalItem, RunScores, TrainingJob
 from tunix_eval.scoring import BUILTIN_SCORERS, complete, make_scorecard, score_items
-from tunix_eval.specs import GateSpec, GenerationSpec, read_run_file
+from tunix_eval.run_files import read_run_file
+from tunix_eval.specs import GateSpec, GenerationSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN_FILE = ROOT / "examples" / "quickstart" / "addition.toml"

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tunix_eval.errors import SpecError
-from tunix_eval.specs import GateSpec, ModelSpec, RunSpec, TrainingSpec, is_path, read_run_file, validated
+from tunix_eval.run_files import read_run_file
+from tunix_eval.specs import GateSpec, ModelSpec, RunSpec, TrainingSpec
+from tunix_eval.tables import is_path, validated
 
 TEXT = """
 name = "addition"

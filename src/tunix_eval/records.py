@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TokenArray = npt.NDArray[np.int32]
 MaskArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
 
 Text50k = Annotated[str, msgspec.Meta(min_length=1, max_length=50_000)]
 Text20k = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
@@ -106,14 +107,16 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerMark:
-    """Where the answer stands in a model turn: after the last line start that begins with `open`.
+class AnswerRule:
+    """Where the answer stands in a model turn.
 
-    An empty `open` means that the whole text is the answer. With `close`, the answer ends before it.
+    mark: after the last line start that begins with `open`, up to `close` or the end; an empty `open` stands before
+    the whole text. boxed: in the last `\\boxed{...}`, braces balanced. last_number: the last number in the text.
     """
 
-    open: str
+    open: str = ""
     close: str = ""
+    kind: Literal["mark", "boxed", "last_number"] = "mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +297,25 @@ class Model(Protocol):
     weights_sha256: str
 
     def generate(
-        self, prompts: Sequence[TokenArray], settings: GenerationSpec, *, stop_ids: tuple[int, ...]
+        self,
+        prompts: Sequence[TokenArray],
+        settings: GenerationSpec,
+        *,
+        stop_ids: tuple[int, ...],
+        seeds: Sequence[int] = (),
     ) -> list[Generation]:
-        """Complete every prompt (int32[T] each), in order."""
+        """Complete every prompt (int32[T] each), in order.
+
+        Where there is a temperature, `seeds` has one for each prompt, 0 <= seed < 2**64: equal prompts and seeds give
+        equal completions, whatever else is asked for.
+        """
+        ...
+
+    def token_logprobs(self, sequences: Sequence[TokenArray]) -> list[FloatArray]:
+        """Return the log-probability in nats of every token but the first, given those before it.
+
+        Takes int32[T] each, gives float32[T - 1] each, in order. Only scorers that need log-probabilities call it.
+        """
         ...
 
 
@@ -334,7 +353,13 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """The extracted answer; None where the status is none, truncated or unclosed."""
     status: ExtractionStatus
     stop_reason: Literal["stop", "length"]
-    tokens: int
+    tokens: int | None
+    """Tokens written; None where that is not known."""
+    repeat: int = 0
+    """Which of the item's completions this is."""
+    answer_logprobs: tuple[float, ...] | None = None
+    """Nats: the log-probability of each token of the expected answer and of the stop token after it, teacher forced
+    after what the model wrote up to its answer mark. None where no scorer needs them."""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -345,7 +370,12 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Scorer(Protocol):
-    """Gives one item's completion a value."""
+    """Gives one item's completion a value.
+
+    It may have two more attributes: `bounds`, the least and the greatest value that it gives, (0.0, 1.0), by which
+    margins and thresholds on a wrong scale are refused; and `needs`, ("answer_logprobs",), what it takes from a
+    completion that is only had at a cost.
+    """
 
     name: str
     version: str
@@ -387,6 +417,12 @@ class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
     min: float | None
     max: float | None
     lower_is_better: bool
+    repeats: int = 1
+    """Completions an item; an item's value is then the mean of its completions' values."""
+    pass_at_k: dict[int, float] = {}
+    """With repeats, for a metric of 0 and 1: k -> the chance that one of k completions is right."""
+    right_of_n: dict[int, int] = {}
+    """With repeats, for a metric of 0 and 1: c -> items of which c of the n completions are right."""
     section: dict[str, GroupSummary]
     category: dict[str, GroupSummary]
     difficulty: dict[str, GroupSummary]
@@ -415,7 +451,7 @@ class RunScores(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     weights_sha256: str
     values: dict[str, float | None]
-    """Item id -> value."""
+    """Item id -> value; with repeats the mean over the item's completions."""
 
 
 Outcome = Literal["passed", "failed", "skipped"]
@@ -443,6 +479,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     interval: tuple[float, float] | None = None
     """(1 - 2 alpha) interval of delta, of the same method as p."""
     p_value: float | None = None
+    adjusted_p: float | None = None
+    """p after the correction over the gates of the run file."""
+    bootstrap: tuple[float, float] | None = None
+    """(1 - 2 alpha) bootstrap interval of delta, beside the one of a paired t test."""
+    false_alarms: float | None = None
+    """How often max_drop fails though nothing changed, for this baseline."""
     alpha: float | None = None
     margin: float | None = None
     n_items: int = 0

@@ -1,28 +1,17 @@
-"""What a user asks for: run files, their tables and overrides, validated. No JAX, no file access but the run file."""
+"""What a user asks for: the tables of a run file. No JAX, no files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import tomli
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tunix_eval.digest import canonical_json, sha256_text
-from tunix_eval.errors import SpecError, suggestion
+from tunix_eval.digest import canonical_json
+from tunix_eval.tables import KEY, Table
 
-_Model = TypeVar("_Model", bound=BaseModel)
-KEY = re.compile(r"[A-Za-z0-9._\-\[\]=,]+")
-_LABEL_LIMIT = 200
-
-
-class Table(BaseModel):
-    """A table whose unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
+Style = Literal["numbered", "plain", "tagged", "none"]
+AnswerRuleName = Literal["answer", "hashes", "boxed", "tags", "last_number", "text"]
 
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"layers": 2, "width": 128, "heads": 4, "mlp_width": 512},
@@ -107,68 +96,112 @@ class TrainingSpec(Table):
 
 
 class GenerationSpec(Table):
-    """How completions are written. Greedy."""
+    """How completions are written: greedy, or sampled where there is a temperature."""
 
     max_new_tokens: int = Field(default=256, ge=1)
     rows: int = Field(default=64, ge=1)
     """Prompts decoded at once; short batches are padded, so that it never depends on the number of items."""
     temperature: float = Field(default=0.0, ge=0)
+    """Logits are divided by this before a token is drawn; 0 takes the likeliest token."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of the draws; each item and repeat has draws of its own, whatever else is in the batch."""
+    repeats: int = Field(default=1, ge=1)
+    """Completions an item; several need a temperature."""
 
-    @field_validator("temperature")
-    @classmethod
-    def _greedy(cls, value: float) -> float:
-        if value != 0:
-            raise ValueError(f"{value} was asked for; decoding is greedy, leave it at 0")
-        return value
+    @model_validator(mode="after")
+    def _repeats_measure_something(self) -> GenerationSpec:
+        if self.repeats > 1 and self.temperature == 0:
+            raise ValueError(
+                f"{self.repeats} repeats at temperature 0 write the same text each time and measure nothing; "
+                "give a temperature, such as 0.7"
+            )
+        return self
+
+
+Rule = Literal["no_worse", "non_inferior", "better", "at_least", "at_most", "max_drop"]
+RULE_ARGUMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "no_worse": ((), ("alpha", "margin", "confirm", "test")),
+    "non_inferior": (("margin",), ("alpha", "runs", "undecided")),
+    "better": (("than",), ("alpha", "runs", "test")),
+    "at_least": (("value",), ()),
+    "at_most": (("value",), ()),
+    "max_drop": (("drop",), ()),
+}
+"""Rule -> the arguments that it needs, and those that it takes beside them."""
+_SHARE = re.compile(r"\d+(\.\d+)?%")
 
 
 class GateSpec(Table):
     """A gate: a rule, a metric and the rule's arguments."""
 
-    rule: Literal["no_worse", "better", "at_least"]
+    rule: Rule
     metric: str
     evalset: str | None = None
     """Needed where the run has several evalsets."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """One-sided error rate."""
     margin: float | None = Field(default=None, ge=0)
-    """A worsening up to this is allowed; in the metric's own unit."""
+    """A worsening up to this is allowed (no_worse), or is to be excluded (non_inferior); in the metric's own unit."""
     value: float | None = None
-    """The threshold of at_least."""
+    """The threshold of at_least and at_most."""
     than: str | None = None
     """A run file, for better."""
+    drop: float | str | None = None
+    """What max_drop allows: a share of the reference ("2%"), or a number in the metric's own unit."""
+    confirm: int = Field(default=2, ge=0)
+    """Training seeds that no_worse adds before it believes a drop between retrained runs."""
+    runs: int = Field(default=1, ge=1)
+    """Training seeds on the side of the current run (better: on each side)."""
+    undecided: Literal["fail", "skip"] = "fail"
+    """What becomes of non_inferior where neither a drop nor its absence is proven."""
+    test: Literal["mid_p", "exact"] = "mid_p"
+    """Which McNemar test compares 0/1 scores item by item."""
 
     @model_validator(mode="after")
     def _arguments_fit_the_rule(self) -> GateSpec:
-        needs = {"at_least": "value", "better": "than"}
-        for rule, name in needs.items():
-            given = getattr(self, name) is not None
-            if (self.rule == rule) != given:
-                raise ValueError(f"{rule} needs {name}" if self.rule == rule else f"{self.rule} takes no {name}")
-        if self.margin is not None and self.rule != "no_worse":
-            raise ValueError(f"{self.rule} takes no margin")
+        needed, taken = RULE_ARGUMENTS[self.rule]
+        for name in needed:
+            if getattr(self, name) is None:
+                raise ValueError(f"{self.rule} needs {name}")
+        odd = sorted(self.model_fields_set - {"rule", "metric", "evalset", *needed, *taken})
+        if odd := [name for name in odd if getattr(self, name) is not None]:
+            takes = ", ".join(("evalset", *needed, *taken))
+            raise ValueError(f"{self.rule} takes no {odd[0]}; it takes {takes}")
+        if self.rule == "non_inferior" and not self.margin:
+            raise ValueError("non_inferior needs a margin above 0: no number of items proves a drop of nothing")
         return self
 
+    @field_validator("drop")
+    @classmethod
+    def _is_a_share_or_a_number(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, str) and not _SHARE.fullmatch(value.replace(" ", "")):
+            raise ValueError(f"found {value!r}, expected a share such as \"2%\", or a number")
+        if isinstance(value, float) and value < 0:
+            raise ValueError(f"found {value:g}, expected a share such as \"2%\", or a number from 0 on")
+        return value
 
-class RunSpec(Table):
-    """A run file: what is trained on what, and how it is judged."""
+    def allowed_drop(self, reference: float) -> float:
+        """Return how far max_drop lets a mean fall below (or rise above) the reference, in the metric's own unit."""
+        if isinstance(self.drop, str):
+            return float(self.drop.replace(" ", "").removesuffix("%")) / 100 * abs(reference)
+        return self.drop or 0.0
+
+
+class EvalSpec(Table):
+    """What every run file says: whose completions are judged on what, by what, and which gates decide."""
 
     format_version: Literal[1] = 1
     name: str
-    dataset: str
-    renderer: str
-    tokenizer: str = "bytes"
-    style: Literal["numbered", "plain", "tagged", "none"] | None = None
-    """How the steps of a trace are written; by default as the renderer has it."""
-    trainer: str = "flax"
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of the training that the weights come from."""
     evalsets: tuple[str, ...] = ()
     scorers: tuple[str, ...] = Field(default=("exact",), min_length=1)
     """The metrics that are measured; the first is the primary one."""
-    model: ModelSpec
-    training: TrainingSpec
-    generation: GenerationSpec = GenerationSpec()
+    answer: AnswerRuleName | None = None
+    """Where the answer stands in a completion; by default as the style writes it."""
     gates: tuple[GateSpec, ...] = ()
+    correction: Literal["holm"] | None = None
+    """Over the p values of this file's gates."""
 
     @field_validator("name")
     @classmethod
@@ -178,122 +211,42 @@ class RunSpec(Table):
         return value
 
 
-def read_run_file(
-    path: Path, overrides: Mapping[str, Any] | None = None, *, overrides_folder: Path | None = None
-) -> RunSpec:
-    """Read and validate a run file.
+class RunSpec(EvalSpec):
+    """A run file that trains: what is trained on what, and how it is judged."""
 
-    Paths in it (values with `/` or a file suffix) become absolute, relative to the file; those of overrides,
-    relative to the folder of the file that says them. Overrides nest (`training={"steps": 100}`) and rename
-    the run: `addition[style=none]`.
-
-    Raises:
-        SpecError: one line a mistake, with the file and, for TOML errors, line and column.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        table = tomli.loads(text)
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such run file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read: {error}") from None
-    except tomli.TOMLDecodeError as error:
-        raise SpecError(f"{path}: {error}") from None
-    if overrides:
-        table = _merge(table, _with_absolute_paths(overrides, overrides_folder or path.parent))
-        table["name"] = f"{table.get('name', path.stem)}[{_override_label(overrides)}]"
-    table = _with_absolute_paths(table, path.parent)
-    return validated(RunSpec, table, where=str(path))
+    dataset: str
+    renderer: str
+    tokenizer: str = "bytes"
+    style: Style | None = None
+    """How the steps of a trace are written; by default as the renderer has it."""
+    trainer: str = "flax"
+    model: ModelSpec
+    training: TrainingSpec
+    generation: GenerationSpec = GenerationSpec()
 
 
-def _with_absolute_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Resolve what a run file's table names by path; what has another type than it should is left for validation."""
+class CheckpointSpec(EvalSpec):
+    """A run file that judges the checkpoint of a run that was trained before, here or elsewhere."""
 
-    def resolved(value: Any) -> Any:
-        if isinstance(value, str):
-            return resolve_reference(value, folder)
-        return [resolved(one) for one in value] if isinstance(value, list | tuple) else value
-
-    out = dict(table)
-    for key in ("dataset", "renderer", "tokenizer", "evalsets"):
-        if key in out:
-            out[key] = resolved(out[key])
-    if isinstance(out.get("gates"), list):
-        paths = ("evalset", "than")
-        out["gates"] = [
-            {key: resolved(value) if key in paths else value for key, value in gate.items()}
-            if isinstance(gate, dict)
-            else gate
-            for gate in out["gates"]
-        ]
-    return out
+    checkpoint: str
+    """The run's id, or the path of its directory."""
+    renderer: str | None = None
+    """As the run was trained; another is an error."""
+    tokenizer: str | None = None
+    style: Style | None = None
+    generation: GenerationSpec = GenerationSpec()
 
 
-def is_path(reference: str) -> bool:
-    """Tell whether a reference is a path (it has a `/` or a file suffix) rather than a registered name.
+class PredictionsSpec(EvalSpec):
+    """A run file that judges completions which something else wrote."""
 
-    >>> is_path("addition.toml"), is_path("sets/dev"), is_path("addition-v1"), is_path("golden-v1.2")
-    (True, True, False, False)
-    """
-    return "/" in reference or Path(reference).suffix in {".jsonl", ".toml", ".json", ".gz", ".parquet"}
-
-
-def resolve_reference(reference: str, folder: Path) -> str:
-    """Return a registered name as it is, and a path as an absolute path relative to the folder."""
-    return str((folder / reference).resolve()) if is_path(reference) else reference
+    predictions: str
+    """The path of the predictions file."""
+    evalsets: tuple[str, ...] = Field(default=(), max_length=1)
+    weights: str | None = None
+    """Names the weights that wrote them. Two files under one name differ by sampling alone: items are compared."""
+    repeats: int = Field(default=1, ge=1)
+    """Completions an item in the file."""
 
 
-def validated(model: type[_Model], table: Mapping[str, Any], *, where: str) -> _Model:
-    """Validate a table, and say every mistake in it with its dotted key, and a suggestion for unknown keys."""
-    try:
-        return model.model_validate(table)
-    except ValidationError as error:
-        # A misspelt key is the cause where another is missing, so it comes first.
-        details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
-        lines = [_explain(model, detail) for detail in details]
-        raise SpecError("\n".join(f"{where}: {line}" for line in lines)) from None
-
-
-def _explain(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
-    location = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])
-        return f"unknown key '{location}'.{suggestion(key, _known_keys(model, detail['loc'][:-1]))}"
-    if detail["type"] == "missing":
-        return f"'{location}' is missing"
-    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-        known = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
-        found = detail["input"]
-        return f"{location}: found '{found}', expected {', '.join(known)}.{suggestion(found, known)}"
-    message = detail["msg"].removeprefix("Value error, ")
-    found = "" if detail["type"] == "value_error" else f", found {detail['input']!r}"
-    return f"{location}: {message}{found}" if location else message
-
-
-def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """Return the keys of the table at a dotted path."""
-    for part in path:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        inner = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(item for item in inner if isinstance(item, type) and issubclass(item, BaseModel))
-    return list(model.model_fields)
-
-
-def _merge(table: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(table)
-    for key, value in overrides.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _override_label(overrides: Mapping[str, Any], prefix: str = "") -> str:
-    parts = []
-    for key, value in sorted(overrides.items()):
-        name = f"{prefix}{key}"
-        parts.append(_override_label(value, f"{name}.") if isinstance(value, Mapping) else f"{name}={value}")
-    label = re.sub(r"[^A-Za-z0-9._\-=,]", "_", ",".join(parts))
-    # The name is that of a folder, which may have 255 characters.
-    return label if len(label) <= _LABEL_LIMIT else f"{label[: _LABEL_LIMIT - 20]}...{sha256_text(label)[:16]}"
+AnySpec = RunSpec | CheckpointSpec | PredictionsSpec

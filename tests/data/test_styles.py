@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tunix_eval.data import STYLES, answer_mark, conversation, model_text, prompt_conversation
 from tunix_eval.errors import UnknownNameError
-from tunix_eval.records import AnswerMark, Conversation, EvalItem, Step, Trace, Turn
+from tunix_eval.records import AnswerRule, Conversation, EvalItem, Step, Trace, Turn
 
 TRACE = Trace(
     trace_version="1.0",
@@ -19,14 +19,14 @@ TRACE = Trace(
 @pytest.mark.parametrize(
     ("style", "text", "mark"),
     [
-        ("numbered", "Reasoning:\n1. 8+7+0=15\n2. 5+6+1=12\n3. 3+4+1=08\nAnswer: 825", AnswerMark("Answer:")),
-        ("plain", "8+7+0=15\n5+6+1=12\n3+4+1=08\n#### 825", AnswerMark("####")),
+        ("numbered", "Reasoning:\n1. 8+7+0=15\n2. 5+6+1=12\n3. 3+4+1=08\nAnswer: 825", AnswerRule("Answer:")),
+        ("plain", "8+7+0=15\n5+6+1=12\n3+4+1=08\n#### 825", AnswerRule("####")),
         (
             "tagged",
             "<think>\n8+7+0=15\n5+6+1=12\n3+4+1=08\n</think>\n<answer>825</answer>",
-            AnswerMark("<answer>", "</answer>"),
+            AnswerRule("<answer>", "</answer>"),
         ),
-        ("none", "825", AnswerMark("")),
+        ("none", "825", AnswerRule("")),
     ],
 )
 def test_each_style_writes_its_own_text_and_mark(style, text, mark):

@@ -45,10 +45,10 @@ class NoisyModel:
         self.model, self.job = model, job
         self.weights_sha256 = weights_of(model.weights_sha256, job)
 
-    def generate(self, prompts, settings, *, stop_ids):
+    def generate(self, prompts, settings, *, stop_ids, seeds=()):
         lost = self.job.training.options["lost"] + 0.01 * (self.job.seed % 3)
         draw = random.Random(self.job.seed)
-        written = self.model.generate(prompts, settings, stop_ids=stop_ids)
+        written = self.model.generate(prompts, settings, stop_ids=stop_ids, seeds=seeds)
         return [Generation((), "stop") if draw.random() < lost else one for one in written]
 """
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.errors import ArtifactError
-from tunix_eval.records import AnswerMark, Completion, EvalItem, Score, ScoredItem, Turn
+from tunix_eval.records import AnswerRule, Completion, EvalItem, Score, ScoredItem, Turn
 from tunix_eval.scoring import complete, eval_text, read_eval
 
 text = st.text(max_size=20)
@@ -58,7 +58,7 @@ def test_what_is_written_reads_back_and_writes_the_same_bytes(tmp_path_factory, 
 def one_item(item_id="17"):
     return ScoredItem(
         item=EvalItem(id=item_id, prompt="1+1=", expected_answer="2", category="add", aliases=("two",)),
-        completion=complete(item_id, "A 2\u2028", mark=AnswerMark("A "), stop_reason="stop", tokens=3),
+        completion=complete(item_id, "A 2\u2028", mark=AnswerRule("A "), stop_reason="stop", tokens=3),
         scores={"exact": Score(1.0), "judge": Score(None, "KeyError: 'x'")},
     )
 

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunix_eval.records import AnswerMark
+from tunix_eval.records import AnswerRule
 from tunix_eval.scoring import complete, extract
 
-ANSWER = AnswerMark("Answer:")
-TAGS = AnswerMark("<answer>", "</answer>")
-WHOLE = AnswerMark("")
-FENCED = AnswerMark("", "</turn>")
+ANSWER = AnswerRule("Answer:")
+TAGS = AnswerRule("<answer>", "</answer>")
+WHOLE = AnswerRule("")
+FENCED = AnswerRule("", "</turn>")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ FENCED = AnswerMark("", "</turn>")
         ("7", WHOLE, "length", None, "truncated"),
         ("7</turn> 8", FENCED, "stop", "7", "ok"),
         ("7", FENCED, "stop", None, "unclosed"),
-        ("a.b 1\naxb 2", AnswerMark("a.b"), "stop", "1\naxb 2", "ok"),
+        ("a.b 1\naxb 2", AnswerRule("a.b"), "stop", "1\naxb 2", "ok"),
     ],
 )
 def test_the_answer_and_its_status(text, mark, stop_reason, answer, status):

@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from tunix_eval.errors import DataError
-from tunix_eval.records import AnswerMark, EvalItem, Score, ScoredItem
+from tunix_eval.records import AnswerRule, EvalItem, Score, ScoredItem
 from tunix_eval.scoring import ExactScorer, complete, make_scorecard, scorecard_text
 
 
@@ -35,7 +35,7 @@ def scored(values, metric="exact", texts=None, **fields):
             completion=complete(
                 f"i{index}",
                 texts[index] if texts else "A 1",
-                mark=AnswerMark("A "),
+                mark=AnswerRule("A "),
                 stop_reason="stop",
                 tokens=1,
             ),

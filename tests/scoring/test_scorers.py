@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.errors import DataError, SpecError
-from tunix_eval.records import AnswerMark, EvalItem, Score
+from tunix_eval.records import AnswerRule, EvalItem, Score
 from tunix_eval.scoring import BUILTIN_SCORERS, ExactScorer, complete, score_items, scorer_digest
 
 
@@ -17,7 +17,7 @@ def item(item_id="i0", expected="Paris", aliases=()):
 
 
 def said(text, item_id="i0", stop_reason="stop"):
-    return complete(str(item_id), text, mark=AnswerMark(""), stop_reason=stop_reason, tokens=1)
+    return complete(str(item_id), text, mark=AnswerRule(""), stop_reason=stop_reason, tokens=1)
 
 
 def exact(text, **expected):

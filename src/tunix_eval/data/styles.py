@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tunix_eval.errors import unknown_name
-from tunix_eval.records import AnswerMark, Conversation, EvalItem, Trace, Turn
+from tunix_eval.records import AnswerRule, Conversation, EvalItem, Trace, Turn
 
 
 def _numbered(steps: Sequence[str], answer: str) -> str:
@@ -25,11 +25,11 @@ def _none(_: Sequence[str], answer: str) -> str:
     return answer
 
 
-_STYLES: Mapping[str, tuple[Callable[[Sequence[str], str], str], AnswerMark]] = {
-    "numbered": (_numbered, AnswerMark("Answer:")),
-    "plain": (_plain, AnswerMark("####")),
-    "tagged": (_tagged, AnswerMark("<answer>", "</answer>")),
-    "none": (_none, AnswerMark("")),
+_STYLES: Mapping[str, tuple[Callable[[Sequence[str], str], str], AnswerRule]] = {
+    "numbered": (_numbered, AnswerRule("Answer:")),
+    "plain": (_plain, AnswerRule("####")),
+    "tagged": (_tagged, AnswerRule("<answer>", "</answer>")),
+    "none": (_none, AnswerRule("")),
 }
 
 STYLES = tuple(_STYLES)
@@ -61,12 +61,12 @@ def prompt_conversation(item: EvalItem) -> Conversation:
     return Conversation((*item.messages, Turn("user", item.prompt)), item.system)
 
 
-def answer_mark(style: str) -> AnswerMark:
+def answer_mark(style: str) -> AnswerRule:
     """Return where a model turn of this style holds its answer."""
     return _named(style)[1]
 
 
-def _named(style: str) -> tuple[Callable[[Sequence[str], str], str], AnswerMark]:
+def _named(style: str) -> tuple[Callable[[Sequence[str], str], str], AnswerRule]:
     if style not in _STYLES:
         raise unknown_name("style", style, _STYLES)
     return _STYLES[style]

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from tunix_eval.errors import BaselineError, suggestion
 from tunix_eval.records import RunScores, ScoredItem
-from tunix_eval.specs import Table
+from tunix_eval.tables import Table
 
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 

@@ -42,7 +42,12 @@ class FlaxModel:
         self.weights_sha256 = weights_sha256(params)
 
     def generate(
-        self, prompts: Sequence[TokenArray], settings: GenerationSpec, *, stop_ids: tuple[int, ...]
+        self,
+        prompts: Sequence[TokenArray],
+        settings: GenerationSpec,
+        *,
+        stop_ids: tuple[int, ...],
+        seeds: Sequence[int] = (),
     ) -> list[Generation]:
         """Complete every prompt (int32[T] each), in order; the pad id is never written.
 

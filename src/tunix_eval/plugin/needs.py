@@ -20,7 +20,8 @@ from tunix_eval.plugin.items import (
 from tunix_eval.plugin.runs import run_file_path
 from tunix_eval.plugin.session import Session
 from tunix_eval.records import Evalset
-from tunix_eval.specs import GateSpec, RunSpec, resolve_reference, validated
+from tunix_eval.specs import GateSpec, RunSpec
+from tunix_eval.tables import resolve_reference, validated
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tunix_eval.digest import sha256_json
 from tunix_eval.errors import DataError
 from tunix_eval.plugin.registry import Registry, offered
 from tunix_eval.records import (
-    AnswerMark,
+    AnswerRule,
     Batch,
     Conversation,
     Dataset,
@@ -43,7 +43,7 @@ class Format:
     style: str
 
     @property
-    def mark(self) -> AnswerMark:
+    def mark(self) -> AnswerRule:
         """Where the answer stands in a model turn."""
         return answer_mark(self.style)
 

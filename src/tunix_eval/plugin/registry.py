@@ -23,7 +23,7 @@ from tunix_eval.digest import sha256_source
 from tunix_eval.errors import SpecError, TunixEvalError, UnknownNameError, unknown_name
 from tunix_eval.records import Dataset, Evalset
 from tunix_eval.scoring import BUILTIN_SCORERS
-from tunix_eval.specs import is_path
+from tunix_eval.tables import is_path
 
 if TYPE_CHECKING:
     import pytest

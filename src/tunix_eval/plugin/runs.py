@@ -15,8 +15,9 @@ from tunix_eval.plugin.evaluation import Evaluation
 from tunix_eval.plugin.prepare import Prepared
 from tunix_eval.plugin.training import Identity
 from tunix_eval.records import EvalRow, RunRow, Verdict
-from tunix_eval.specs import RunSpec, is_path
+from tunix_eval.specs import RunSpec
 from tunix_eval.store import RunManifest
+from tunix_eval.tables import is_path
 
 
 class Note(msgspec.Struct, frozen=True):

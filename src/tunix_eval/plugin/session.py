@@ -29,8 +29,10 @@ from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
 from tunix_eval.records import Dataset, Evalset, Model, Progress
 from tunix_eval.report import delta_report
-from tunix_eval.specs import KEY, RunSpec, read_run_file
+from tunix_eval.run_files import read_run_file
+from tunix_eval.specs import RunSpec
 from tunix_eval.store import RunManifest, Store, write_atomic
+from tunix_eval.tables import KEY
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 import tomli
 
 from tunix_eval.errors import SpecError
-from tunix_eval.specs import Table, validated
+from tunix_eval.tables import Table, validated
 
 
 class Settings(Table):

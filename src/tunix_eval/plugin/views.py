@@ -15,7 +15,8 @@ from tunix_eval.plugin.reporting import with_short_paths
 from tunix_eval.plugin.runs import Run, run_file_path
 from tunix_eval.plugin.session import Session
 from tunix_eval.records import Completion, EvalItem, Evalset, ScoredItem, Verdict
-from tunix_eval.specs import GateSpec, validated
+from tunix_eval.specs import GateSpec
+from tunix_eval.tables import validated
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import re
 from functools import lru_cache
 from typing import Literal
 
-from tunix_eval.records import AnswerMark, Completion, ExtractionStatus
+from tunix_eval.records import AnswerRule, Completion, ExtractionStatus
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def extract(
-    text: str, mark: AnswerMark, *, stop_reason: Literal["stop", "length"]
+    text: str, mark: AnswerRule, *, stop_reason: Literal["stop", "length"]
 ) -> tuple[str | None, ExtractionStatus]:
     r"""Return the answer, stripped, and how it was found.
 
@@ -20,11 +20,11 @@ def extract(
     the mark's `close`, or without one to the end of the text; an empty `open` stands before the whole text. A
     text cut off by length has no answer, unless `close` shows that the answer is complete.
 
-    >>> extract("3+4=7\nAnswer: 7", AnswerMark("Answer:"), stop_reason="stop")
+    >>> extract("3+4=7\nAnswer: 7", AnswerRule("Answer:"), stop_reason="stop")
     ('7', 'ok')
-    >>> extract("Answer: 7", AnswerMark("Answer:"), stop_reason="length")
+    >>> extract("Answer: 7", AnswerRule("Answer:"), stop_reason="length")
     (None, 'truncated')
-    >>> extract("<answer>7</answer> and more", AnswerMark("<answer>", "</answer>"), stop_reason="length")
+    >>> extract("<answer>7</answer> and more", AnswerRule("<answer>", "</answer>"), stop_reason="length")
     ('7', 'ok')
     """
     starts = [found.end() for found in _opening(mark.open).finditer(text)] if mark.open else [0]
@@ -40,7 +40,7 @@ def extract(
 
 
 def complete(
-    item_id: str, text: str, *, mark: AnswerMark, stop_reason: Literal["stop", "length"], tokens: int
+    item_id: str, text: str, *, mark: AnswerRule, stop_reason: Literal["stop", "length"], tokens: int
 ) -> Completion:
     """Return what a model wrote for an item together with its answer.
 

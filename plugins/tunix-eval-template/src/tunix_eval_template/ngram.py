@@ -57,7 +57,12 @@ class NgramModel:
         return found
 
     def generate(
-        self, prompts: Sequence[TokenArray], settings: GenerationSpec, *, stop_ids: tuple[int, ...]
+        self,
+        prompts: Sequence[TokenArray],
+        settings: GenerationSpec,
+        *,
+        stop_ids: tuple[int, ...],
+        seeds: Sequence[int] = (),
     ) -> list[Generation]:
         """Complete every prompt (int32[T] each) with the likeliest token at each place, in order."""
         return [self._complete(prompt.tolist(), settings.max_new_tokens, stop_ids) for prompt in prompts]

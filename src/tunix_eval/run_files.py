@@ -1,0 +1,103 @@
+"""Run files: read, overridden, their paths resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from tunix_eval.digest import sha256_text
+from tunix_eval.errors import SpecError
+from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
+from tunix_eval.tables import resolve_reference, validated
+
+_LABEL_LIMIT = 200
+
+
+def read_run_file(
+    path: Path, overrides: Mapping[str, Any] | None = None, *, overrides_folder: Path | None = None
+) -> AnySpec:
+    """Read and validate a run file.
+
+    Paths in it (values with `/` or a file suffix) become absolute, relative to the file; those of overrides,
+    relative to the folder of the file that says them. Overrides nest (`training={"steps": 100}`) and rename
+    the run: `addition[style=none]`.
+
+    Raises:
+        SpecError: one line a mistake, with the file and, for TOML errors, line and column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomli.loads(text)
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such run file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from None
+    except tomli.TOMLDecodeError as error:
+        raise SpecError(f"{path}: {error}") from None
+    if overrides:
+        table = _merge(table, _with_absolute_paths(overrides, overrides_folder or path.parent))
+        table["name"] = f"{table.get('name', path.stem)}[{_override_label(overrides)}]"
+    table = _with_absolute_paths(table, path.parent)
+    return validated(_kind(table, path), table, where=str(path))
+
+
+def _kind(table: Mapping[str, Any], path: Path) -> type[AnySpec]:
+    """Return what a run file is about: a training, unless it names a checkpoint or predictions."""
+    trains = [key for key in ("dataset", "model", "training", "trainer") if key in table]
+    for key, kind in (("predictions", PredictionsSpec), ("checkpoint", CheckpointSpec)):
+        if key in table:
+            other = next((one for one in ("checkpoint", *trains) if one in table and one != key), None)
+            if other:
+                raise SpecError(
+                    f"{path}: has both {key} and {other}; completions come from one source: a training (dataset, "
+                    "model, training), a checkpoint, or predictions"
+                )
+            return kind
+    return RunSpec
+
+
+def _with_absolute_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Resolve what a run file's table names by path; what has another type than it should is left for validation."""
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, str):
+            return resolve_reference(value, folder)
+        return [resolved(one) for one in value] if isinstance(value, list | tuple) else value
+
+    out = dict(table)
+    for key in ("dataset", "renderer", "tokenizer", "evalsets", "checkpoint"):
+        if key in out:
+            out[key] = resolved(out[key])
+    if isinstance(out.get("predictions"), str):
+        out["predictions"] = str((folder / out["predictions"]).resolve())
+    if isinstance(out.get("gates"), list):
+        paths = ("evalset", "than")
+        out["gates"] = [
+            {key: resolved(value) if key in paths else value for key, value in gate.items()}
+            if isinstance(gate, dict)
+            else gate
+            for gate in out["gates"]
+        ]
+    return out
+
+
+def _merge(table: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(table)
+    for key, value in overrides.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _override_label(overrides: Mapping[str, Any], prefix: str = "") -> str:
+    parts = []
+    for key, value in sorted(overrides.items()):
+        name = f"{prefix}{key}"
+        parts.append(_override_label(value, f"{name}.") if isinstance(value, Mapping) else f"{name}={value}")
+    label = re.sub(r"[^A-Za-z0-9._\-=,]", "_", ",".join(parts))
+    # The name is that of a folder, which may have 255 characters.
+    return label if len(label) <= _LABEL_LIMIT else f"{label[: _LABEL_LIMIT - 20]}...{sha256_text(label)[:16]}"
