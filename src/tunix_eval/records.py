@@ -184,6 +184,12 @@ class Batch:
     trace_ids: tuple[tuple[str, ...], ...] = ()
     """The traces of each row, in segment order."""
 
+    @classmethod
+    def empty(cls) -> Batch:
+        """Return a batch of no rows."""
+        nothing = np.zeros((0, 1), np.int32)
+        return cls(nothing, nothing.astype(np.bool_), nothing, nothing)
+
 
 class Renderer(Protocol):
     """Lays a conversation out as spans, the way one edition of a model's chat template does."""
@@ -499,17 +505,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as the session's table shows it."""
+    """A run as the session's table shows it; of predictions, nothing is known but the file."""
 
     name: str
     run_id: str
     seed: int
-    action: Literal["trained", "resumed", "reused"]
-    status: Literal["complete", "truncated"]
-    steps: int
-    total_steps: int
-    wall_seconds: float
-    loss: float | None
+    action: Literal["trained", "resumed", "reused", "checkpoint", "predictions"]
+    status: Literal["complete", "truncated"] = "complete"
+    steps: int | None = None
+    total_steps: int | None = None
+    wall_seconds: float | None = None
+    loss: float | None = None
     """Mean over the last 50 logged steps, nats per supervised token."""
 
 

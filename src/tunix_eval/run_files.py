@@ -12,7 +12,7 @@ import tomli
 from tunix_eval.digest import sha256_text
 from tunix_eval.errors import SpecError
 from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
-from tunix_eval.tables import resolve_reference, validated
+from tunix_eval.tables import is_path, resolve_reference, validated
 
 _LABEL_LIMIT = 200
 
@@ -43,6 +43,12 @@ def read_run_file(
         table["name"] = f"{table.get('name', path.stem)}[{_override_label(overrides)}]"
     table = _with_absolute_paths(table, path.parent)
     return validated(_kind(table, path), table, where=str(path))
+
+
+def run_file_path(reference: str, folder: Path) -> Path:
+    """Return the run file that a marker or gate names: a path relative to the folder, or a name in it."""
+    path = Path(reference) if is_path(reference) else Path(f"{reference}.toml")
+    return path if path.is_absolute() else (folder / path).resolve()
 
 
 def _kind(table: Mapping[str, Any], path: Path) -> type[AnySpec]:

@@ -175,9 +175,9 @@ class GateSpec(Table):
     @classmethod
     def _is_a_share_or_a_number(cls, value: float | str | None) -> float | str | None:
         if isinstance(value, str) and not _SHARE.fullmatch(value.replace(" ", "")):
-            raise ValueError(f"found {value!r}, expected a share such as \"2%\", or a number")
+            raise ValueError(f'found {value!r}, expected a share such as "2%", or a number')
         if isinstance(value, float) and value < 0:
-            raise ValueError(f"found {value:g}, expected a share such as \"2%\", or a number from 0 on")
+            raise ValueError(f'found {value:g}, expected a share such as "2%", or a number from 0 on')
         return value
 
     def allowed_drop(self, reference: float) -> float:

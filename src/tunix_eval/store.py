@@ -10,9 +10,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import filelock
 import msgspec
@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunix_eval.digest import sha256_file, sha256_text
 from tunix_eval.errors import ArtifactError
-from tunix_eval.records import Generation
 
+_Line = TypeVar("_Line")
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -62,6 +62,47 @@ class RunManifest(BaseModel):
     artifacts: dict[str, str]
 
 
+class ScorerRecord(BaseModel):
+    """A scorer as it was when a metric was measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str
+    """Over name, version and parameters."""
+    lower_is_better: bool
+    bounds: tuple[float | None, float | None] | None = None
+    """The least and the greatest value; None where there is none."""
+
+
+class EvalManifest(BaseModel):
+    """What one evaluation was made from: eval_manifest.<evalset>.json. With the lines beside it, enough to decide."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    run_name: str
+    run_id: str
+    source: Literal["training", "checkpoint", "predictions"]
+    status: Literal["complete", "truncated"]
+    seed: int
+    weights_sha256: str
+    recipe_sha256: str | None
+    """Digest of what was trained on what and how, the seed apart; None where nothing is known of it."""
+    evalset: str
+    evalset_sha256: str
+    prompts_sha256: str
+    generation: dict[str, Any] | None
+    """None for completions that something else wrote."""
+    answer: dict[str, str]
+    """Where the answer stands in a completion: open, close and kind."""
+    scorers: dict[str, ScorerRecord]
+    packages: dict[str, str]
+    device: dict[str, Any]
+    environment: dict[str, Any]
+    """Libraries, platform, XLA flags and numeric settings that the completions were written under."""
+    created_at: str
+
+
 class Store:
     """The artifacts directory."""
 
@@ -79,42 +120,37 @@ class Store:
             ArtifactError: the manifest is there but damaged or from another run.
         """
         path = self.run_directory(run_id) / "run_manifest.json"
-        try:
-            text = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from None
-        try:
-            manifest = RunManifest.model_validate_json(text)
-        except ValidationError:
-            raise ArtifactError(f"{path}: damaged; train the run again with --tunix-retrain") from None
-        if manifest.run_id != run_id:
+        manifest = read_manifest(path)
+        if manifest is not None and manifest.run_id != run_id:
             raise ArtifactError(
                 f"{path}: is of run {manifest.run_id}, expected {run_id}; train it again with --tunix-retrain"
             )
         return manifest
 
+    def named_run(self, reference: str) -> RunManifest:
+        """Return the manifest of a recorded run by its id or the first digits of it.
+
+        Raises:
+            ArtifactError: no run or several have such an id; the message lists what is there.
+        """
+        ids = sorted(path.parent.name for path in self.root.glob("runs/*/run_manifest.json"))
+        found = [run_id for run_id in ids if reference and run_id.startswith(reference)]
+        manifest = self.find_run(found[0]) if len(found) == 1 else None
+        if manifest is None:
+            what = f"{len(found)} runs begin with it" if found else "no such run is recorded"
+            listed = ", ".join((found or ids)[:10]) or "none"
+            raise ArtifactError(f"run '{reference}': {what} in {self.root}; recorded: {listed}")
+        return manifest
+
+    def evaluations(self, evalset: str) -> list[EvalManifest]:
+        """Return the manifests of every evaluation on an evalset, by run id; those that cannot be read are left out."""
+        found = (read_eval_manifest(path) for path in sorted(self.root.glob(f"runs/*/eval_manifest.{evalset}.json")))
+        return [manifest for manifest in found if manifest is not None]
+
     def record_run(self, manifest: RunManifest) -> None:
         """Write a finished run's manifest, which makes it a run that later sessions reuse."""
         path = self.run_directory(manifest.run_id) / "run_manifest.json"
         write_atomic(path, pretty_json(manifest.model_dump(mode="json")))
-
-    def verify_run(self, manifest: RunManifest) -> None:
-        """Compare every file of a run with the digest in its manifest.
-
-        Raises:
-            ArtifactError: a file is missing or differs; the message names it and both digests.
-        """
-        directory = self.run_directory(manifest.run_id)
-        for name, expected in manifest.artifacts.items():
-            path = directory / name
-            found = sha256_file(path) if path.is_file() else "no file"
-            if found != expected:
-                raise ArtifactError(
-                    f"{path}: digest mismatch: found {found[:16]}, the manifest has {expected[:16]}; "
-                    "the run is damaged, train it again with --tunix-retrain"
-                )
 
     def set_aside(self, run_id: str) -> None:
         """Move a run out of the way, replacing what was set aside before; one that is not finished is deleted."""
@@ -128,19 +164,22 @@ class Store:
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 directory.rename(aside)
 
-    def find_generations(self, key: str) -> list[Generation] | None:
-        """Return cached generations in prompt order, or None where they are not there or damaged."""
-        path = self.root / "completions" / f"{_checked_key(key)}.jsonl"
-        try:
-            digest, _, lines = path.read_text(encoding="utf-8").partition("\n")
-            return msgspec.json.Decoder(Generation).decode_lines(lines) if digest == sha256_text(lines) else None
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            return None
+    def cached(self, key: str, kind: type[_Line], count: int, make: Callable[[], list[_Line]]) -> list[_Line]:
+        """Return the lines that are cached under a key, or make and cache them, once whatever the processes.
 
-    def record_generations(self, key: str, generations: list[Generation]) -> None:
-        """Cache generations under the digest of everything that they were made from."""
-        text = msgspec.json.Encoder().encode_lines(generations).decode()
-        write_atomic(self.root / "completions" / f"{_checked_key(key)}.jsonl", f"{sha256_text(text)}\n{text}")
+        The key is the digest of everything that they are made from. A damaged file, or one of another length, is
+        made again.
+        """
+        path = self.root / "completions" / f"{_checked_key(key)}.jsonl"
+        lines = _cached_lines(path, kind)
+        if lines is None or len(lines) != count:
+            with self.lock(f"completions-{key[:16]}"):
+                lines = _cached_lines(path, kind)
+                if lines is None or len(lines) != count:
+                    lines = make()
+                    text = msgspec.json.Encoder().encode_lines(lines).decode()
+                    write_atomic(path, f"{sha256_text(text)}\n{text}")
+        return lines
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -157,6 +196,56 @@ class Store:
             yield
         finally:
             held.release()
+
+
+def _cached_lines(path: Path, kind: type[_Line]) -> list[_Line] | None:
+    try:
+        digest, _, lines = path.read_text(encoding="utf-8").partition("\n")
+        return msgspec.json.Decoder(kind).decode_lines(lines) if digest == sha256_text(lines) else None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def read_manifest(path: Path) -> RunManifest | None:
+    """Return a run's manifest, or None where there is none.
+
+    Raises:
+        ArtifactError: it is there but damaged.
+    """
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return RunManifest.model_validate_json(text)
+    except ValidationError:
+        raise ArtifactError(f"{path}: damaged; train the run again with --tunix-retrain") from None
+
+
+def read_eval_manifest(path: Path) -> EvalManifest | None:
+    """Return an evaluation's manifest, or None where there is none, or one of another format."""
+    try:
+        return EvalManifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def verify_run(directory: Path, manifest: RunManifest) -> None:
+    """Compare every file of a run with the digest in its manifest.
+
+    Raises:
+        ArtifactError: a file is missing or differs; the message names it and both digests.
+    """
+    for name, expected in manifest.artifacts.items():
+        path = directory / name
+        found = sha256_file(path) if path.is_file() else "no file"
+        if found != expected:
+            raise ArtifactError(
+                f"{path}: digest mismatch: found {found[:16]}, the manifest has {expected[:16]}; "
+                "the run is damaged, train it again with --tunix-retrain"
+            )
 
 
 def artifact_digests(directory: Path) -> dict[str, str]:

@@ -54,6 +54,22 @@ def encode_prompt(item: EvalItem, *, renderer: Renderer, tokenizer: Tokenizer) -
     return np.array(list(itertools.chain.from_iterable(pieces)), dtype=np.int32)
 
 
+def encode_answer(
+    prompt: npt.NDArray[np.int32], *, context: str, answer: str, renderer: Renderer, tokenizer: Tokenizer
+) -> tuple[npt.NDArray[np.int32], int]:
+    """Encode a reply whose end is to be judged: after the prompt, what stands before the answer, the answer, the stop.
+
+    Returns the ids, int32[T], and how many of them at the end are the answer's and the stop token's.
+
+    Raises:
+        RenderError: the tokenizer gave a control id for plain text.
+    """
+    spans = (Span(context), Span(answer), Span(renderer.stop_token, control=True))
+    before, *judged = _encode(spans, renderer, tokenizer)
+    tail = list(itertools.chain.from_iterable(judged))
+    return np.array([*prompt.tolist(), *before, *tail], dtype=np.int32), len(tail)
+
+
 def stop_ids(renderer: Renderer, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Return the ids that end a reply."""
     return (tokenizer.control_id(renderer.stop_token),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from tunix_eval.plugin.fixtures import (
     tunix_train,
     tunix_turns,
 )
-from tunix_eval.plugin.state import DEVICE_KEY, GATE_KEY, PLAN_KEY, SESSION_KEY
+from tunix_eval.plugin.state import DESELECTED_KEY, DEVICE_KEY, GATE_KEY, PLAN_KEY, SESSION_KEY
 
 __all__ = [
     "_tunix_format",
@@ -87,13 +87,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.dist, config.option.numprocesses, config.option.tx = "no", None, []
     if asked.baseline_runs is not None and not asked.update_baselines:
         raise pytest.UsageError("--tunix-baseline-runs is for writing baselines; add --tunix-update-baselines")
+    if asked.runs and not asked.update_baselines:
+        raise pytest.UsageError("--tunix-run is for writing baselines; add --tunix-update-baselines")
+    if asked.runs and asked.baseline_runs is not None:
+        raise pytest.UsageError("--tunix-run names the runs of a baseline, --tunix-baseline-runs trains them; give one")
     reporting.register(config)
     if not asked.off and options.has_settings(config.rootpath):
         _check_settings(config, asked)
 
 
 def _check_settings(config: pytest.Config, asked: options.Options) -> None:
-    from tunix_eval.plugin.settings import read_settings
+    from tunix_eval.settings import read_settings
 
     try:
         settings = read_settings(config.rootpath)
@@ -158,6 +162,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Remember what is left out: a baseline is not written where a gate of its run is."""
+    for item in items:
+        item.config.stash.setdefault(DESELECTED_KEY, []).append(item)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Plan what the items need, before the first of them runs."""
@@ -177,7 +187,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         opened = Session.open(config)
         opened.registry.forget()
-        made = plan.make_plan(opened, ours)
+        made = plan.make_plan(opened, ours, config.stash.setdefault(DESELECTED_KEY, []))
     except TunixEvalError as error:
         made = plan.broken_plan(ours, error)
     config.stash[PLAN_KEY] = made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunix_eval.errors import SpecError
-from tunix_eval.plugin.needs import named_run_file, reference_of
+from tunix_eval.plugin.needs import named_spec, reference_of
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.views import Case
 
@@ -21,7 +21,7 @@ def cases_of(metafunc: pytest.Metafunc) -> list[Case]:
     session.registry.forget()
     reference = reference_of(definition.get_closest_marker("tunix_evalset"), folder)
     if reference is None:
-        spec = named_run_file(session, definition, folder)
+        spec = named_spec(session, definition, folder)
         if spec is None or len(spec.evalsets) != 1:
             raise SpecError('takes tunix_case and names no evalset: mark it with @pytest.mark.tunix_evalset("name")')
         reference = spec.evalsets[0]

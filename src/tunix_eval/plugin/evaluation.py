@@ -1,132 +1,265 @@
-"""From a run and an evalset to scored items and a scorecard, with the records that gates are decided from."""
+"""From completions and an evalset to scored items and a scorecard, with the records that gates are decided from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from tunix_eval.data import encode_answer
 from tunix_eval.digest import sha256_json
-from tunix_eval.plugin.prepare import Format, prompts_sha256
-from tunix_eval.records import Evalset, Generation, Model, Scorecard, ScoredItem, Scorer, TokenArray
-from tunix_eval.scoring import complete, eval_text, make_scorecard, score_items, scorecard_text
-from tunix_eval.specs import GenerationSpec
-from tunix_eval.store import RunManifest, Store, pretty_json, write_atomic
+from tunix_eval.errors import SpecError
+from tunix_eval.plugin.sources import Run, Source
+from tunix_eval.records import (
+    Completion,
+    Evalset,
+    Generation,
+    Model,
+    Score,
+    Scorecard,
+    ScoredItem,
+    Scorer,
+    TokenArray,
+)
+from tunix_eval.scoring import (
+    answer_context,
+    complete,
+    eval_text,
+    make_scorecard,
+    score_items,
+    scorecard_text,
+    scorer_digest,
+)
+from tunix_eval.statistics import mean
+from tunix_eval.store import EvalManifest, ScorerRecord, Store, pretty_json, read_eval_manifest, write_atomic
 
 Weights = Literal["initial", "final"]
+LOGPROBS = "answer_logprobs"
+"""What a scorer says that it needs, where it needs log-probabilities."""
 
 
 @dataclass(frozen=True)
 class Question:
     """Everything that decides which completions a run gives: their cache key is made of it."""
 
-    manifest: RunManifest
+    run: Run
     weights: Weights
     evalset: Evalset
-    format: Format
-    generation: GenerationSpec
     environment: dict[str, Any]
     trainer_source: str
 
+    @cached_property
     def prompts(self) -> list[TokenArray]:
-        """Return every item's prompt, int32[T] each."""
-        return self.format.prompts(self.evalset)
+        """Every item's prompt, int32[T] each, once for each repeat."""
+        once = self.run.format.prompts(self.evalset)
+        return [prompt for prompt in once for _ in range(self.run.generation.repeats)]
 
-    def key(self, prompts: list[TokenArray]) -> str:
+    @property
+    def item_repeats(self) -> list[tuple[str, int]]:
+        """The id of each prompt's item, and which of its repeats the prompt is."""
+        return [(str(item.id), k) for item in self.evalset.items for k in range(self.run.generation.repeats)]
+
+    @property
+    def seeds(self) -> list[int]:
+        """A seed for each prompt: of the item, not of its place. Empty where nothing is drawn."""
+        settings = self.run.generation
+        if settings.temperature == 0:
+            return []
+        return [int(sha256_json([settings.seed, item_id, k])[:16], 16) for item_id, k in self.item_repeats]
+
+    def key(self, **more: Any) -> str:
         """Return the cache key: equal weights, prompts, settings and machine type give equal completions."""
-        weights = self.manifest.weights_sha256 if self.weights == "final" else f"initial of {self.manifest.run_id}"
+        run = self.run
+        weights = run.weights_sha256 if self.weights == "final" else f"initial of {run.run_id}"
         return sha256_json(
             {
                 "weights": weights,
-                "model": self.manifest.model,
-                "vocabulary": [self.format.tokenizer.vocab_size, self.format.tokenizer.pad_id],
-                "prompts": [prompt.tolist() for prompt in prompts],
-                "generation": self.generation.model_dump(mode="json"),
-                "stop_ids": self.format.stop_ids,
+                "model": run.manifest.model,
+                "vocabulary": [run.format.tokenizer.vocab_size, run.format.tokenizer.pad_id],
+                "prompts": [prompt.tolist() for prompt in self.prompts],
+                "generation": run.generation.model_dump(mode="json"),
+                "seeds": self.seeds,
+                "stop_ids": run.format.stop_ids,
                 "trainer_source": self.trainer_source,
                 "environment": self.environment,
             }
+            | more
         )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a run's model wrote for every item of an evalset, and what that is worth."""
+    """What was written for every item of an evalset, and what that is worth."""
 
-    question: Question
+    source: Source
+    weights: Weights
+    evalset: Evalset
     scored: tuple[ScoredItem, ...]
     card: Scorecard
+    scorers: Mapping[str, Scorer]
     prompts_sha256: str
+    environment: dict[str, Any]
 
 
-def evaluate(question: Question, scorers: dict[str, Scorer], *, store: Store, load: Callable[[], Model]) -> Evaluation:
-    """Complete every item, or take the completions that are recorded, and score them. Scores are never cached."""
-    prompts = question.prompts()
-    key = question.key(prompts)
-    generations = store.find_generations(key)
-    if generations is None or len(generations) != len(prompts):
-        with store.lock(f"completions-{key[:16]}"):
-            generations = store.find_generations(key)
-            if generations is None or len(generations) != len(prompts):
-                generations = load().generate(prompts, question.generation, stop_ids=question.format.stop_ids)
-                store.record_generations(key, generations)
-    return _score(question, generations, scorers, prompts_sha256(question.evalset, prompts))
+def written(question: Question, *, store: Store, load: Callable[[], Model], logprobs: bool) -> list[Completion]:
+    """Return a run's completions, written now or taken from the cache; with the answers' log-probabilities if asked."""
+    run = question.run
 
+    def generate() -> list[Generation]:
+        return load().generate(question.prompts, run.generation, stop_ids=run.format.stop_ids, seeds=question.seeds)
 
-def _score(question: Question, generations: list[Generation], scorers: dict[str, Scorer], digest: str) -> Evaluation:
-    decode = question.format.tokenizer.decode
+    generations = store.cached(question.key(), Generation, len(question.prompts), generate)
     completions = [
         complete(
-            str(item.id),
-            decode(generation.ids),
-            mark=question.format.mark,
+            item_id,
+            run.format.tokenizer.decode(generation.ids),
+            rule=run.rule,
             stop_reason=generation.stop_reason,
             tokens=len(generation.ids),
+            repeat=repeat,
         )
-        for item, generation in zip(question.evalset.items, generations, strict=True)
+        for (item_id, repeat), generation in zip(question.item_repeats, generations, strict=True)
     ]
-    scored = score_items(question.evalset.items, completions, scorers)
-    card = make_scorecard(question.evalset.name, scored, scorers)
-    return Evaluation(question, tuple(scored), card, digest)
+    return _with_logprobs(question, completions, store=store, load=load) if logprobs else completions
 
 
-def record(evaluation: Evaluation, directory: Path) -> None:
+def _with_logprobs(
+    question: Question, completions: list[Completion], *, store: Store, load: Callable[[], Model]
+) -> list[Completion]:
+    """Judge the expected answer where the model would have written its own: after its last answer mark."""
+    form, rule = question.run.format, question.run.rule
+    expected = {str(item.id): item.expected_answer for item in question.evalset.items}
+    sequences, counts = [], []
+    for prompt, completion in zip(question.prompts, completions, strict=True):
+        context, lead, tail = answer_context(completion.text, rule)
+        ids, count = encode_answer(
+            prompt,
+            context=context,
+            answer=f"{lead}{expected[completion.item_id]}{tail}",
+            renderer=form.renderer,
+            tokenizer=form.tokenizer,
+        )
+        sequences.append(ids)
+        counts.append(count)
+
+    def measure() -> list[tuple[float, ...]]:
+        model = load()
+        if not hasattr(model, "token_logprobs"):
+            raise SpecError(
+                f"trainer '{question.run.trainer}' gives no log-probabilities (its model has no token_logprobs), which "
+                "a scorer needs; take that scorer out of the run file"
+            )
+        found = model.token_logprobs(sequences)
+        return [tuple(values[-count:].tolist()) for values, count in zip(found, counts, strict=True)]
+
+    key = question.key(sequences=[sequence.tolist() for sequence in sequences], counts=counts)
+    measured = store.cached(key, tuple[float, ...], len(sequences), measure)
+    return [
+        msgspec.structs.replace(completion, answer_logprobs=values)
+        for completion, values in zip(completions, measured, strict=True)
+    ]
+
+
+def needs_logprobs(scorers: Mapping[str, Scorer]) -> list[str]:
+    """Return the names of the scorers that need log-probabilities.
+
+    Raises:
+        SpecError: a scorer needs something that there is not.
+    """
+    for name, scorer in scorers.items():
+        odd = [need for need in getattr(scorer, "needs", ()) if need != LOGPROBS]
+        if odd:
+            raise SpecError(f"scorer '{name}' needs '{odd[0]}', which there is not; known: {LOGPROBS}")
+    return [name for name, scorer in scorers.items() if LOGPROBS in getattr(scorer, "needs", ())]
+
+
+def evaluated(
+    source: Source,
+    weights: Weights,
+    evalset: Evalset,
+    completions: list[Completion],
+    scorers: Mapping[str, Scorer],
+    *,
+    environment: dict[str, Any],
+) -> Evaluation:
+    """Score completions. Scores are never cached."""
+    repeats = len(completions) // len(evalset.items)
+    scored = score_items(evalset.items, completions, scorers, repeats=repeats)
+    card = make_scorecard(evalset.name, scored, scorers)
+    digest = source.prompts_sha256(evalset)
+    return Evaluation(source, weights, evalset, tuple(scored), card, scorers, digest, environment)
+
+
+def item_means(scored: Sequence[ScoredItem]) -> list[ScoredItem]:
+    """Return each item once: with its first completion, and the means of its completions' scores."""
+    by_item: dict[str, list[ScoredItem]] = {}
+    for one in scored:
+        by_item.setdefault(one.completion.item_id, []).append(one)
+    if len(by_item) == len(scored):
+        return list(scored)
+    return [
+        msgspec.structs.replace(same[0], scores={metric: _mean_score(metric, same) for metric in same[0].scores})
+        for same in by_item.values()
+    ]
+
+
+def _mean_score(metric: str, scored: Sequence[ScoredItem]) -> Score:
+    scores = [one.scores[metric] for one in scored]
+    values = [score.value for score in scores if score.value is not None]
+    unmeasured = next((score for score in scores if score.value is None), None)
+    return unmeasured or Score(mean(values))
+
+
+def record(evaluation: Evaluation) -> None:
     """Write the records of an evaluation into the run directory, where they differ from what is there."""
-    question = evaluation.question
-    name = question.evalset.name
-    when = "after" if question.weights == "final" else "before"
-    _write_changed(directory / f"eval_{when}.{name}.jsonl", eval_text(evaluation.scored))
+    source, name = evaluation.source, evaluation.evalset.name
+    when = "after" if evaluation.weights == "final" else "before"
+    _write_changed(source.directory / f"eval_{when}.{name}.jsonl", eval_text(evaluation.scored))
     if when == "before":
         return
-    _write_changed(directory / f"scorecard.{name}.json", scorecard_text(evaluation.card))
-    manifest = {
-        "format_version": 1,
-        "evalset": name,
-        "evalset_sha256": question.evalset.sha256,
-        "prompts_sha256": evaluation.prompts_sha256,
-        "generation": question.generation.model_dump(mode="json"),
-        "answer_mark": [question.format.mark.open, question.format.mark.close],
-        "weights_sha256": question.manifest.weights_sha256,
-        "environment": question.environment,
-    }
-    path = directory / f"eval_manifest.{name}.json"
-    if _without_time(path) != msgspec.to_builtins(manifest):
-        created_at = datetime.now(UTC).isoformat(timespec="seconds")
-        write_atomic(path, pretty_json(manifest | {"created_at": created_at}))
+    _write_changed(source.directory / f"scorecard.{name}.json", scorecard_text(evaluation.card))
+    manifest = EvalManifest(
+        run_name=source.spec.name,
+        run_id=source.run_id,
+        source=source.kind,
+        status="truncated" if source.truncated else "complete",
+        seed=source.seed,
+        weights_sha256=source.weights_sha256,
+        recipe_sha256=source.recipe_sha256,
+        evalset=name,
+        evalset_sha256=evaluation.evalset.sha256,
+        prompts_sha256=evaluation.prompts_sha256,
+        generation=source.generation.model_dump(mode="json") if isinstance(source, Run) else None,
+        answer=asdict(source.rule),
+        scorers={
+            metric: ScorerRecord(
+                sha256=scorer_digest(scorer),
+                lower_is_better=scorer.lower_is_better,
+                bounds=_finite(getattr(scorer, "bounds", None)),
+            )
+            for metric, scorer in evaluation.scorers.items()
+        },
+        packages=source.packages,
+        device=source.device,
+        environment=evaluation.environment,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    path = source.directory / f"eval_manifest.{name}.json"
+    held = read_eval_manifest(path)
+    if held is None or held.model_copy(update={"created_at": manifest.created_at}) != manifest:
+        write_atomic(path, pretty_json(manifest.model_dump(mode="json")))
 
 
-def _without_time(path: Path) -> Any:
-    """Return what an eval manifest holds, but when it was made; None where there is none."""
-    try:
-        held = msgspec.json.decode(path.read_bytes())
-        held.pop("created_at")
-    except (OSError, msgspec.DecodeError, AttributeError, KeyError):
-        return None
-    return held
+def _finite(bounds: tuple[float, float] | None) -> tuple[float | None, float | None] | None:
+    """Return bounds as JSON can hold them."""
+    low, high = bounds or (-math.inf, math.inf)
+    return None if bounds is None else (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
 
 
 def _write_changed(path: Path, text: str) -> bool:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tunix_eval.plugin.device import Device
     from tunix_eval.plugin.needs import Need
     from tunix_eval.plugin.prepare import Format
-    from tunix_eval.plugin.runs import Run
     from tunix_eval.plugin.session import Session
+    from tunix_eval.plugin.sources import Run
     from tunix_eval.plugin.views import Case, Gate
     from tunix_eval.records import (
         Batch,
@@ -64,7 +64,7 @@ def tunix_device(tunix_session: Session) -> Device:
 @pytest.fixture
 def tunix_dataset(tunix_session: Session, _tunix_need: Need) -> Dataset:
     """The dataset of the marker tunix_dataset, else of the run file."""
-    return tunix_session.dataset(_tunix_need.dataset or _tunix_need.the_spec().dataset)
+    return tunix_session.dataset(_tunix_need.dataset or _tunix_need.training().dataset)
 
 
 @pytest.fixture
@@ -96,26 +96,28 @@ def tunix_batches(_tunix_need: Need, tunix_dataset: Dataset, _tunix_format: Form
     """Every packed row: tokens, loss mask, segment ids and positions, [rows, row_tokens]."""
     from tunix_eval.plugin.prepare import Prepared
 
-    return Prepared(_tunix_need.the_spec(), tunix_dataset, _tunix_format).rows
+    return Prepared(_tunix_need.training(), tunix_dataset, _tunix_format).rows
 
 
 @pytest.fixture
 def tunix_run(tunix_session: Session, _tunix_need: Need) -> Run:
     """The training run of the marker tunix_train: recorded, or trained now under --tunix-train."""
-    return tunix_session.run(_tunix_need.the_spec())
+    return tunix_session.weights(_tunix_need.the_spec())
 
 
 @pytest.fixture
-def tunix_completions(tunix_session: Session, tunix_run: Run, _tunix_need: Need) -> tuple[Completion, ...]:
-    """What the trained model wrote for every item of the evalset, in the evalset's order."""
-    evaluation = tunix_session.evaluation(tunix_run, _tunix_need.the_evalset(tunix_session))
+def tunix_completions(tunix_session: Session, _tunix_need: Need) -> tuple[Completion, ...]:
+    """What was written for every item of the evalset, in the evalset's order, repeats one after the other."""
+    source = tunix_session.source(_tunix_need.the_spec())
+    evaluation = tunix_session.evaluation(source, _tunix_need.the_evalset(tunix_session))
     return tuple(scored.completion for scored in evaluation.scored)
 
 
 @pytest.fixture
-def tunix_scorecard(tunix_session: Session, tunix_run: Run, _tunix_need: Need) -> Scorecard:
-    """What the trained model is worth on the whole evalset: `tunix_scorecard["exact"].mean`."""
-    return tunix_session.before_and_after(tunix_run, _tunix_need.the_evalset(tunix_session)).card
+def tunix_scorecard(tunix_session: Session, _tunix_need: Need) -> Scorecard:
+    """What the completions are worth on the whole evalset: `tunix_scorecard["exact"].mean`."""
+    source = tunix_session.source(_tunix_need.the_spec())
+    return tunix_session.before_and_after(source, _tunix_need.the_evalset(tunix_session)).card
 
 
 @pytest.fixture
@@ -126,23 +128,24 @@ def tunix_case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def tunix_gate(request: pytest.FixtureRequest, tunix_session: Session, tunix_run: Run, _tunix_need: Need) -> Gate:
-    """The test's gates: `check()` decides the markers', `no_worse`, `better` and `at_least` decide one at the call."""
+def tunix_gate(request: pytest.FixtureRequest, tunix_session: Session, _tunix_need: Need) -> Gate:
+    """The test's gates: `check()` decides the markers', `no_worse`, `better` and others decide one at the call."""
     from tunix_eval.plugin.views import Gate
 
-    request.node.stash[GATE_KEY] = gate = Gate(tunix_session, tunix_run, _tunix_need)
+    tunix_session.source(_tunix_need.the_spec())
+    request.node.stash[GATE_KEY] = gate = Gate(tunix_session, _tunix_need)
     return gate
 
 
 @pytest.fixture
 def tunix_train(request: pytest.FixtureRequest, tunix_session: Session) -> Callable[..., Run]:
     """A function that gives the run of a run file with overrides: `tunix_train("x.toml", style="none")`."""
-    from tunix_eval.plugin.runs import run_file_path
+    from tunix_eval.run_files import run_file_path
 
     folder: Path = request.path.parent
 
     def train(spec: str, **overrides: Mapping[str, Any] | Any) -> Run:
-        return tunix_session.run(tunix_session.spec(run_file_path(spec, folder), overrides, folder=folder))
+        return tunix_session.weights(tunix_session.spec(run_file_path(spec, folder), overrides, folder=folder))
 
     return train
 

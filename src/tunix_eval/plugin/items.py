@@ -12,9 +12,12 @@ MARKERS = {
     "tunix_dataset": "tunix_dataset(name_or_path): the dataset that tunix_dataset, tunix_turns and others show",
     "tunix_renderer": "tunix_renderer(name): the renderer, in place of the run file's",
     "tunix_train": "tunix_train(path_or_name, **overrides): the run file, relative to the test file; overrides nest",
+    "tunix_predictions": "tunix_predictions(path, **keys): completions that something else wrote, relative to the test "
+    "file; keys as in a run file: name, answer, scorers, weights, seed",
+    "tunix_repeat": "tunix_repeat(n): n sampled completions an item; the run file needs a temperature",
     "tunix_evalset": "tunix_evalset(name_or_path): the evalset that tunix_case, tunix_scorecard or tunix_gate is about",
     "tunix_gate": "tunix_gate(rule, metric, **args): a gate that tunix_gate.check() decides; rules: no_worse, "
-    "better, at_least",
+    "non_inferior, better, at_least, at_most, max_drop",
     "tunix_device": "tunix_device(kind, min_count=1): skip unless the session runs on this kind of device",
 }
 DATA_FIXTURES = frozenset(

@@ -17,10 +17,10 @@ from tunix_eval.plugin.items import (
     is_gate,
     misspelt,
 )
-from tunix_eval.plugin.runs import run_file_path
 from tunix_eval.plugin.session import Session
 from tunix_eval.records import Evalset
-from tunix_eval.specs import GateSpec, RunSpec
+from tunix_eval.run_files import run_file_path
+from tunix_eval.specs import AnySpec, GateSpec, PredictionsSpec, RunSpec
 from tunix_eval.tables import resolve_reference, validated
 
 
@@ -30,9 +30,9 @@ class Need:
 
     folder: Path
     """The folder of the test or run file, which relative paths start from."""
-    spec: RunSpec | None = None
+    spec: AnySpec | None = None
     run: bool = False
-    """Whether a trained run is needed."""
+    """Whether the completions or the weights of the spec are needed."""
     dataset: str | None = None
     renderer: str | None = None
     evalset: str | None = None
@@ -45,8 +45,8 @@ class Need:
     skip: str | None = None
     """One line; the item is skipped at setup with it."""
 
-    def the_spec(self) -> RunSpec:
-        """Return the run file's spec.
+    def the_spec(self) -> AnySpec:
+        """Return the spec of the run file or of the predictions.
 
         Raises:
             SpecError: there is none.
@@ -54,6 +54,21 @@ class Need:
         if self.spec is None:
             raise SpecError('no run file: mark the test with @pytest.mark.tunix_train("name.toml")')
         return self.spec
+
+    def training(self) -> RunSpec:
+        """Return the spec of a run file that trains.
+
+        Raises:
+            SpecError: there is none, or it judges what was trained elsewhere.
+        """
+        spec = self.the_spec()
+        if not isinstance(spec, RunSpec):
+            what = "predictions" if isinstance(spec, PredictionsSpec) else "a checkpoint"
+            raise SpecError(
+                f"'{spec.name}' judges {what} and has no training data; for fixtures of data mark the test with "
+                '@pytest.mark.tunix_dataset("name"), or with the run file of a training'
+            )
+        return spec
 
     def the_evalset(self, session: Session) -> Evalset:
         """Return the evalset of the marker, or the run file's only one.
@@ -84,11 +99,11 @@ def need_of(session: Session, item: pytest.Item) -> Need:
 def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
     fixtures = fixtures_of(item)
     uses = fixtures & (FIXTURES - {"tunix_device", "tunix_snapshot"})
-    spec = named_run_file(session, item, folder) if uses else None
+    spec = named_spec(session, item, folder) if uses else None
     if fixtures & RUN_FIXTURES and spec is None:
         raise SpecError(
-            f"{item.name} takes {', '.join(sorted(fixtures & RUN_FIXTURES))} and names no run file: "
-            'mark it with @pytest.mark.tunix_train("name.toml")'
+            f"{item.name} takes {', '.join(sorted(fixtures & RUN_FIXTURES))} and names no run file: mark it with "
+            '@pytest.mark.tunix_train("name.toml"), or with @pytest.mark.tunix_predictions("name.jsonl")'
         )
     evalset = item.get_closest_marker("tunix_evalset")
     if evalset in item.own_markers and not fixtures & EVALSET_FIXTURES:
@@ -110,8 +125,8 @@ def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
     )
     if need.evalset is None and fixtures & {"tunix_completions", "tunix_scorecard"}:
         need.the_evalset(session)
-    if "tunix_batches" in fixtures:
-        need.the_spec()
+    if "tunix_batches" in fixtures or (fixtures & DATA_FIXTURES and spec is not None and need.dataset is None):
+        need.training()
     if fixtures & DATA_FIXTURES and spec is None and need.dataset is None and fixtures != {"tunix_renderer"}:
         raise SpecError(
             f"{item.name} takes {', '.join(sorted(fixtures & DATA_FIXTURES))} and names no data: mark it with "
@@ -120,7 +135,7 @@ def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
     return need
 
 
-def _only_evalset(spec: RunSpec | None) -> str | None:
+def _only_evalset(spec: AnySpec | None) -> str | None:
     return spec.evalsets[0] if spec is not None and len(spec.evalsets) == 1 else None
 
 
@@ -142,13 +157,36 @@ def _argument(mark: pytest.Mark, name: str) -> str:
     return value
 
 
-def named_run_file(session: Session, item: pytest.Item, folder: Path) -> RunSpec | None:
-    """Return the spec that the nearest tunix_train marker names, with its overrides."""
-    mark = item.get_closest_marker("tunix_train")
+def named_spec(session: Session, item: pytest.Item, folder: Path) -> AnySpec | None:
+    """Return the spec that the nearest marker tunix_train or tunix_predictions names, with its overrides."""
+    marks = [mark for mark in item.iter_markers() if mark.name in {"tunix_train", "tunix_predictions"}]
+    repeats = _repeats(item.get_closest_marker("tunix_repeat"))
+    if not marks:
+        if repeats is not None:
+            raise SpecError("tunix_repeat needs a source of completions: mark the test with tunix_train too")
+        return None
+    mark = marks[0]
+    name = "path_or_name" if mark.name == "tunix_train" else "path"
+    keys = {key: value for key, value in mark.kwargs.items() if key != name}
+    if mark.name == "tunix_predictions":
+        keys |= {} if repeats is None else {"repeats": repeats}
+        return session.predictions_spec((folder / _argument(mark, name)).resolve(), keys)
+    path = run_file_path(_argument(mark, name), folder)
+    if repeats is not None:
+        trains = not isinstance(session.spec(path, keys, folder=folder), PredictionsSpec)
+        more = {"generation": {**keys.get("generation", {}), "repeats": repeats}} if trains else {"repeats": repeats}
+        keys |= more
+    return session.spec(path, keys, folder=folder)
+
+
+def _repeats(mark: pytest.Mark | None) -> int | None:
+    """Return how many completions an item the marker tunix_repeat asks for."""
     if mark is None:
         return None
-    overrides = {key: value for key, value in mark.kwargs.items() if key != "path_or_name"}
-    return session.spec(run_file_path(_argument(mark, "path_or_name"), folder), overrides, folder=folder)
+    value = mark.args[0] if len(mark.args) == 1 else mark.kwargs.get("n")
+    if not isinstance(value, int) or value < 1 or len(mark.args) > 1:
+        raise SpecError(f"marker tunix_repeat takes one n, a whole number from 1 on, found {mark.args!r}")
+    return value
 
 
 def reference_of(mark: pytest.Mark | None, folder: Path) -> str | None:

@@ -27,6 +27,7 @@ class Options(NamedTuple):
     artifacts: str | None
     update_baselines: bool
     baseline_runs: int | None
+    runs: list[str]
     require: bool
     off: bool
 
@@ -56,7 +57,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("tunix-eval", "tunix-eval: training, evaluation and regression gates")
 
     def option(name: str, **arguments: Any) -> None:
-        group.addoption(f"--tunix-{name}", dest=f"tunix_{name.replace('-', '_')}", **arguments)
+        group.addoption(f"--tunix-{name}", **{"dest": f"tunix_{name.replace('-', '_')}"} | arguments)
 
     def flag(name: str, text: str) -> None:
         option(name, action="store_true", default=False, help=text)
@@ -84,6 +85,14 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="K",
         type=at_least(1),
         help="training seeds in a baseline that is written (default: as many as it holds, else 1; 5 shows seed noise)",
+    )
+    option(
+        "run",
+        metavar="RUN",
+        dest="tunix_runs",
+        action="append",
+        default=[],
+        help="make the baseline from this recorded run, by id; once for each of its runs",
     )
     flag("require", "for CI: a gate that would be skipped fails")
     flag("off", "skip every test that uses tunix-eval; names stay registered")

@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 
-from tunix_eval.errors import ArtifactError, TrainingError, TunixEvalError
-from tunix_eval.plugin.gating import baseline_path, baseline_specs, check_metric, comparable_baseline, gate_evalset
+from tunix_eval.errors import ArtifactError, BaselineError, TrainingError, TunixEvalError
+from tunix_eval.gate import baseline_runs, needed
+from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparable_baseline
+from tunix_eval.plugin.gating import AGAINST_BASELINE, check_gate, compared_spec, gate_evalset, seeds_of
 from tunix_eval.plugin.items import fixtures_of
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import make_format
-from tunix_eval.plugin.runs import missing_run, run_file_path
+from tunix_eval.plugin.rows import missing_run
 from tunix_eval.plugin.session import Session
+from tunix_eval.plugin.sources import PredictionsFile
 from tunix_eval.plugin.training import Identity
-from tunix_eval.specs import RunSpec
+from tunix_eval.records import Evalset
+from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 
 _CHECKPOINTS_AT_ONCE = 3
 _COPIES_IN_TRAINING = 4
@@ -33,6 +37,8 @@ class Plan:
     training: dict[str, tuple[RunSpec, int]] = field(default_factory=dict)
     """Run id -> spec and steps, of runs that will be trained."""
     reused: dict[str, RunSpec] = field(default_factory=dict)
+    judged: dict[str, None] = field(default_factory=dict)
+    """Names of the checkpoints and predictions that are judged."""
     evalsets: set[str] = field(default_factory=set)
     gates: list[str] = field(default_factory=list)
     bodies: bool = False
@@ -44,6 +50,7 @@ class Plan:
         parts = [
             f"{_count(len(self.training), 'run')} to train{f', {steps} steps' if steps else ''}",
             f"{len(self.reused)} reused",
+            *([f"{_count(len(self.judged), 'other source')}"] if self.judged else []),
             _count(len(self.evalsets), "evalset"),
             _count(len(self.gates), "gate"),
         ]
@@ -62,6 +69,7 @@ class Plan:
         lines = [self.line()]
         lines += [f"  train  {spec.name}  {run_id}  {steps} steps" for run_id, (spec, steps) in self.training.items()]
         lines += [f"  reuse  {spec.name}  {run_id}" for run_id, spec in self.reused.items()]
+        lines += [f"  judge  {name}" for name in self.judged]
         lines += [f"  eval   {name}" for name in sorted(self.evalsets)]
         lines += [f"  gate   {gate}" for gate in self.gates]
         lines += [f"  skip   {node}: {need.skip}" for node, need in self.needs.items() if need.skip]
@@ -69,13 +77,18 @@ class Plan:
         return lines
 
 
-def make_plan(session: Session, items: Sequence[pytest.Item]) -> Plan:
+def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item] = ()) -> Plan:
     """Resolve what the items' markers and run files ask for against the registry and the records."""
     plan = Plan()
     checked: dict[Any, Need] = {}
     told: dict[str, str] = {}
+    updated = _update_refusals(session, deselected) if session.options.update_baselines else {}
     for item in items:
         need = need_of(session, item)
+        if need.spec is not None and need.gated and need.spec.name in updated:
+            need = replace(need, error=updated[need.spec.name])
+        elif need.gated and session.options.update_baselines and chosen_by_id(item):
+            need = replace(need, error=_NO_SINGLE_TESTS)
         # Specs are cached by the session, so that equal ones are one object.
         key = (
             need.folder,
@@ -94,6 +107,33 @@ def make_plan(session: Session, items: Sequence[pytest.Item]) -> Plan:
         plan.needs[item.nodeid] = _told_once(_with_device(session, item, checked[key]), item.nodeid, told)
         plan.bodies = plan.bodies or "tunix_train" in fixtures_of(item)
     return plan
+
+
+_NO_SINGLE_TESTS = (
+    "--tunix-update-baselines: single tests were named, so that other gates of this run may not be decided on what "
+    "becomes its baseline; name the file"
+)
+
+
+def _update_refusals(session: Session, deselected: Sequence[pytest.Item]) -> dict[str, str]:
+    """Return run name -> why its baseline may not be written: one of its gates is not among the items."""
+    refused: dict[str, str] = {}
+    for item in deselected:
+        need = need_of(session, item)
+        if need.gated and need.spec is not None:
+            refused.setdefault(
+                need.spec.name,
+                f"--tunix-update-baselines: gate {item.nodeid} of run '{need.spec.name}' is deselected; a baseline is "
+                "written only where all gates of its run are decided. Leave out -k, -m and --lf",
+            )
+    return refused
+
+
+def chosen_by_id(item: pytest.Item) -> bool:
+    """Tell whether the command line names single tests of the item's file."""
+    folder = item.config.invocation_params.dir
+    named = [argument.split("::")[0] for argument in item.config.args if "::" in argument]
+    return any((folder / name).resolve() == item.path for name in named)
 
 
 def broken_plan(items: Sequence[pytest.Item], error: TunixEvalError) -> Plan:
@@ -115,43 +155,58 @@ def _checked(session: Session, need: Need) -> Need:
 
 
 def _check_data(session: Session, need: Need) -> None:
-    if need.spec is not None:
-        session.registry.scorers(need.spec.scorers)
-        session.prepared(need.spec)
-        for reference in need.spec.evalsets:
+    spec = need.spec
+    if spec is not None:
+        session.check_needs(spec)
+        if isinstance(spec, RunSpec):
+            session.prepared(spec)
+        for reference in spec.evalsets:
             session.evalset(reference)
     if need.dataset is not None:
         session.dataset(need.dataset)
     if need.renderer is not None:
         make_format(session.registry, renderer=need.renderer, tokenizer="bytes", style=None)
     if need.evalset is not None:
-        evalset = session.evalset(need.evalset)
-        if need.spec is not None:
-            session.prepared(need.spec).check_contamination(evalset)
+        _check_evalset(session, spec, session.evalset(need.evalset))
 
 
-def _check_run(session: Session, need: Need, spec: RunSpec) -> Need:
-    identity = session.identity(spec)
-    truncated = identity.stop_after is not None
-    for gate in need.gates:
-        check_metric(spec, gate)
-        evalset = gate_evalset(session, spec, gate, need.evalset)
+def _check_evalset(session: Session, spec: AnySpec | None, evalset: Evalset) -> None:
+    """Find out now whether a spec may be judged on an evalset, and whether predictions are of its items."""
+    if isinstance(spec, RunSpec):
         session.prepared(spec).check_contamination(evalset)
-        if gate.than:
-            other = session.spec(run_file_path(gate.than, need.folder), {})
-            if session.recorded(other) is None and not session.options.train:
-                return _skipped(session, need, missing_run(other, session.identity(other)))
-        if gate.rule == "no_worse" and not truncated:
+    elif spec is not None:
+        source = session.source(spec)
+        if isinstance(source, PredictionsFile):
+            source.completions(evalset)
+
+
+def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
+    truncated = isinstance(spec, RunSpec) and session.identity(spec).stop_after is not None
+    specs = [spec]
+    for gate in need.gates:
+        check_gate(session, spec, gate)
+        evalset = gate_evalset(session, spec, gate, need.evalset)
+        _check_evalset(session, spec, evalset)
+        if gate.rule in AGAINST_BASELINE and not truncated:
             if session.options.update_baselines:
                 baseline_specs(session, spec, evalset)
             else:
                 comparable_baseline(session, spec, evalset, gate.metric)
-    if session.recorded(spec) is not None:
-        return need
-    if not session.options.train:
-        return _skipped(session, need, missing_run(spec, identity))
-    _check_room(session, spec, identity)
+        specs += _gate_specs(session, need, spec, gate)
+    for one in specs:
+        if not isinstance(one, RunSpec):
+            session.source(one)
+        elif session.recorded(one) is None:
+            if not session.options.train:
+                return _skipped(session, need, missing_run(one, session.identity(one)))
+            _check_room(session, one, session.identity(one))
     return need
+
+
+def _gate_specs(session: Session, need: Need, spec: AnySpec, gate: GateSpec) -> list[AnySpec]:
+    """Return the specs whose completions a gate looks at for certain; no_worse may ask for fresh seeds beside them."""
+    other = compared_spec(session, gate, need.folder)
+    return [*seeds_of(spec, gate.runs), *(seeds_of(other, gate.runs) if other else [])]
 
 
 def _skipped(session: Session, need: Need, reason: str) -> Need:
@@ -227,13 +282,16 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
     """Count what a need that can be met will cause."""
     if need.error or need.skip or need.spec is None or not need.run:
         return
-    specs = [need.spec]
+    specs: list[AnySpec] = [need.spec]
     for gate in need.gates:
-        if gate.than:
-            specs.append(session.spec(run_file_path(gate.than, need.folder), {}))
-        if gate.rule == "no_worse" and session.options.update_baselines and not session.identity(need.spec).stop_after:
+        specs += _gate_specs(session, need, need.spec, gate)
+        truncated = isinstance(need.spec, RunSpec) and session.identity(need.spec).stop_after
+        if gate.rule in AGAINST_BASELINE and session.options.update_baselines and not truncated:
             specs += baseline_specs(session, need.spec, gate_evalset(session, need.spec, gate, need.evalset))
     for spec in specs:
+        if not isinstance(spec, RunSpec):
+            plan.judged[spec.name] = None
+            continue
         identity = session.identity(spec)
         if session.recorded(spec) is not None:
             plan.reused[identity.run_id] = spec
@@ -243,12 +301,29 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
     for gate in need.gates:
         evalset = gate_evalset(session, need.spec, gate, need.evalset)
         plan.evalsets.add(evalset.name)
-        text = f"{gate.rule}({gate.metric}) of {need.spec.name} on {evalset.name}"
-        if gate.rule == "no_worse":
-            path = baseline_path(session, need.spec, evalset)
-            text += f", baseline {path.relative_to(session.root) if path.is_relative_to(session.root) else path}"
+        text = _gate_line(session, need.spec, gate, evalset)
         if text not in plan.gates:
             plan.gates.append(text)
+
+
+def _gate_line(session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset) -> str:
+    """Say what a gate compares with, and how much it needs."""
+    text = f"{gate.rule}({gate.metric}) of {spec.name} on {evalset.name}"
+    if gate.rule not in AGAINST_BASELINE:
+        return text
+    path = baseline_path(session, spec, evalset)
+    text += f", baseline {path.relative_to(session.root) if path.is_relative_to(session.root) else path}"
+    try:
+        baseline = comparable_baseline(session, spec, evalset, gate.metric)
+    except BaselineError:
+        return text  # It is about to be written.
+    needs = needed(
+        gate,
+        reference=baseline_runs(baseline, gate.metric),
+        n_items=len(evalset.items),
+        lower_is_better=baseline.metrics[gate.metric].lower_is_better,
+    )
+    return f"{text}; {needs}" if needs else text
 
 
 def _count(number: int, noun: str) -> str:

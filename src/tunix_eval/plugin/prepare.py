@@ -112,17 +112,22 @@ class Prepared:
         return math.ceil(training.epochs * len(self.rows.tokens) / training.rows)
 
     def check_contamination(self, evalset: Evalset) -> None:
-        """Refuse an evalset of which a prompt was trained on.
+        """Refuse an evalset of which a prompt was trained on."""
+        refuse_contamination(self.dataset, evalset)
 
-        Raises:
-            DataError: naming how many items, and the first of them.
-        """
-        found = contaminated(self.dataset.traces, evalset.items)
-        if found:
-            raise DataError(
-                f"evalset '{evalset.name}': {len(found)} of {len(evalset.items)} prompts are in the training set "
-                f"{self.dataset.key} too (first: {', '.join(found[:3])}); take them out of one of the two"
-            )
+
+def refuse_contamination(dataset: Dataset, evalset: Evalset) -> None:
+    """Refuse an evalset of which a prompt was trained on.
+
+    Raises:
+        DataError: naming how many items, and the first of them.
+    """
+    found = contaminated(dataset.traces, evalset.items)
+    if found:
+        raise DataError(
+            f"evalset '{evalset.name}': {len(found)} of {len(evalset.items)} prompts are in the training set "
+            f"{dataset.key} too (first: {', '.join(found[:3])}); take them out of one of the two"
+        )
 
 
 def prompts_sha256(evalset: Evalset, prompts: list[TokenArray]) -> str:

@@ -101,7 +101,7 @@ def session_report(rows: list[dict[str, Any]], *, shorten: Callable[[str], str])
     """Put rows together: each run, metric and note once, the last word counting, and every verdict."""
     import msgspec
 
-    from tunix_eval.plugin.runs import Note
+    from tunix_eval.plugin.rows import Note
     from tunix_eval.records import EvalRow, RunRow, SessionReport, Verdict
 
     kinds = {kind.__name__: kind for kind in (RunRow, EvalRow, Verdict, Note)}

@@ -10,11 +10,14 @@ from typing import Any, Literal
 import pytest
 
 from tunix_eval.errors import DataError, TunixEvalError
-from tunix_eval.plugin.gating import compared_run, gate_evalset
+from tunix_eval.gate import corrected
+from tunix_eval.plugin.gating import compared_spec, gate_evalset, judge
 from tunix_eval.plugin.needs import Need
 from tunix_eval.plugin.reporting import with_short_paths
 from tunix_eval.plugin.session import Session
-from tunix_eval.plugin.views import enforce, verdict_of
+from tunix_eval.plugin.views import enforce
+from tunix_eval.records import Verdict
+from tunix_eval.specs import GateSpec, RunSpec
 
 Stage = Literal["data", "format", "train", "eval", "gate"]
 
@@ -40,9 +43,10 @@ class RunFile(pytest.File):
             made.tunix_stage, made.tunix_need = stage, Need(folder, spec=spec, **need)
             return made
 
-        yield item("data", "data")
-        yield item("format", "format")
-        yield item("train", "train", run=True)
+        if isinstance(spec, RunSpec):
+            yield item("data", "data")
+            yield item("format", "format")
+            yield item("train", "train", run=True)
         names: Counter[str] = Counter()
 
         def unique(name: str) -> str:
@@ -53,7 +57,11 @@ class RunFile(pytest.File):
             yield item(f"eval[{unique(Path(reference).stem)}]", "eval", run=True, evalset=reference)
         for gate in spec.gates:
             parts = [gate.rule, gate.metric, *([Path(gate.evalset).stem] if gate.evalset else [])]
-            yield item(f"gate[{unique('-'.join(parts))}]", "gate", run=True, gated=True, gates=(gate,))
+            # A correction is over all gates of the file, whichever of them are selected.
+            gates = spec.gates if spec.correction else (gate,)
+            made = item(f"gate[{unique('-'.join(parts))}]", "gate", run=True, gated=True, gates=gates)
+            made.tunix_gate = gate
+            yield made
 
 
 class RunItem(pytest.Item):
@@ -61,25 +69,39 @@ class RunItem(pytest.Item):
 
     tunix_stage: Stage
     tunix_need: Need
+    tunix_gate: GateSpec
+    """The gate that an item of the stage gate decides."""
 
     def runtest(self) -> None:
         """Do the stage; what it needs is done first, once."""
         session, need = Session.open(self.config), self.tunix_need
-        spec = need.the_spec()
         if self.tunix_stage == "data":
-            if not session.prepared(spec).dataset.traces:
-                raise DataError(f"dataset {spec.dataset} holds no trace")
+            if not session.prepared(need.training()).dataset.traces:
+                raise DataError(f"dataset {need.training().dataset} holds no trace")
         elif self.tunix_stage == "format":
             _check_format(session, need)
         elif self.tunix_stage == "train":
-            session.run(spec)
+            session.run(need.training())
         elif self.tunix_stage == "eval":
-            session.before_and_after(session.run(spec), need.the_evalset(session))
+            session.before_and_after(session.source(need.the_spec()), need.the_evalset(session))
         else:
-            for gate in need.gates:
-                evalset = gate_evalset(session, spec, gate, need.evalset)
-                than = compared_run(session, gate, need.folder)
-                enforce(session, [verdict_of(session, session.run(spec), gate, evalset, than)])
+            enforce(session, [self._verdict(session, need)])
+
+    def _verdict(self, session: Session, need: Need) -> Verdict:
+        spec = need.the_spec()
+        verdicts = [
+            judge(
+                session,
+                spec,
+                gate,
+                gate_evalset(session, spec, gate, need.evalset),
+                than=compared_spec(session, gate, need.folder),
+            )
+            for gate in need.gates
+        ]
+        if spec.correction:
+            verdicts = corrected(verdicts, spec.correction)
+        return verdicts[need.gates.index(self.tunix_gate)]
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Name the item by its file and stage."""
@@ -89,7 +111,7 @@ class RunItem(pytest.Item):
 
 def _check_format(session: Session, need: Need) -> None:
     """Encode and pack every trace, and check that each has something to learn from."""
-    prepared = session.prepared(need.the_spec())
+    prepared = session.prepared(need.training())
     for sequence in prepared.sequences:
         if not sequence.loss_mask.any() or sequence.loss_mask.all():
             raise DataError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,32 @@ from tunix_eval.digest import canonical_json
 from tunix_eval.errors import ArtifactError, DataError, RunMissingError, SpecError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
-from tunix_eval.plugin.evaluation import Evaluation, Question, Weights, evaluate, record
+from tunix_eval.plugin.evaluation import (
+    Evaluation,
+    Question,
+    Weights,
+    evaluated,
+    item_means,
+    needs_logprobs,
+    record,
+    written,
+)
 from tunix_eval.plugin.options import Options
-from tunix_eval.plugin.prepare import Prepared, make_format
+from tunix_eval.plugin.prepare import Prepared, make_format, refuse_contamination
 from tunix_eval.plugin.progress import every_ten_seconds
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
-from tunix_eval.plugin.runs import Note, Row, Run, eval_rows, missing_run, run_row, warnings_of
-from tunix_eval.plugin.settings import Settings, read_settings
+from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, predictions_row, run_row, warnings_of
+from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
-from tunix_eval.records import Dataset, Evalset, Model, Progress
+from tunix_eval.records import Dataset, Evalset, Model, Progress, ScoredItem
 from tunix_eval.report import delta_report
 from tunix_eval.run_files import read_run_file
-from tunix_eval.specs import RunSpec
-from tunix_eval.store import RunManifest, Store, write_atomic
-from tunix_eval.tables import KEY
+from tunix_eval.settings import Settings, read_settings
+from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
+from tunix_eval.store import RunManifest, Store, verify_run, write_atomic
+from tunix_eval.tables import KEY, validated
 
 
 @dataclass
@@ -48,13 +58,15 @@ class Session:
     notify: Callable[[str], None]
     rows: list[Row] = field(default_factory=list)
     """What happened since the last test report; the reporter takes it along."""
-    _specs: dict[tuple[str, str], RunSpec] = field(default_factory=dict)
+    _specs: dict[tuple[str, str], AnySpec] = field(default_factory=dict)
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _evalsets: dict[str, Evalset] = field(default_factory=dict)
     _prepared: dict[str, Prepared] = field(default_factory=dict)
-    _runs: dict[str, Run] = field(default_factory=dict)
+    _sources: dict[str, Source] = field(default_factory=dict)
     _models: dict[tuple[str, Weights], Model] = field(default_factory=dict)
-    _evaluations: dict[tuple[str, str, str, str, str, Weights], Evaluation] = field(default_factory=dict)
+    _evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    _by_item: dict[int, Mapping[str, tuple[ScoredItem, ...]]] = field(default_factory=dict)
+    """By the identity of an evaluation, which the session keeps."""
 
     @classmethod
     def open(cls, config: pytest.Config) -> Session:
@@ -84,21 +96,31 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------- what is asked
 
-    def spec(self, path: Path, overrides: Mapping[str, Any], *, folder: Path | None = None) -> RunSpec:
+    def spec(self, path: Path, overrides: Mapping[str, Any], *, folder: Path | None = None) -> AnySpec:
         """Return a run file's spec with overrides said in a folder; --tunix-seed replaces the run file's seed."""
-        try:
-            key = (str(path), canonical_json([overrides, str(folder)]))
-        except (TypeError, ValueError) as error:
-            raise SpecError(f"overrides of {path}: {error}; expected finite numbers, texts, lists and tables") from None
+        key = _spec_key(path, [overrides, str(folder)])
         if key not in self._specs:
             spec = read_run_file(path, overrides, overrides_folder=folder)
-            if self.options.seed is not None and "seed" not in overrides:
+            if isinstance(spec, RunSpec) and self.options.seed is not None and "seed" not in overrides:
                 spec = spec.model_copy(update={"seed": self.options.seed})
-            for (other, _), known in self._specs.items():
-                if other != str(path) and known.name == spec.name:
-                    raise SpecError(f"{path}: the name '{spec.name}' is taken by {other}; give one of the two another")
-            self._specs[key] = spec
+            self._add_spec(key, spec)
         return self._specs[key]
+
+    def predictions_spec(self, path: Path, keys: Mapping[str, Any]) -> PredictionsSpec:
+        """Return the spec of a predictions file that a marker names, with the keys that a run file may have."""
+        key = _spec_key(path, keys)
+        table = {"name": path.name.partition(".")[0]} | dict(keys) | {"predictions": str(path)}
+        if key not in self._specs:
+            self._add_spec(key, validated(PredictionsSpec, table, where="marker tunix_predictions"))
+        spec = self._specs[key]
+        assert isinstance(spec, PredictionsSpec)
+        return spec
+
+    def _add_spec(self, key: tuple[str, str], spec: AnySpec) -> None:
+        for (other, _), known in self._specs.items():
+            if other != key[0] and known.name == spec.name:
+                raise SpecError(f"{key[0]}: the name '{spec.name}' is taken by {other}; give one of the two another")
+        self._specs[key] = spec
 
     def dataset(self, reference: str) -> Dataset:
         """Return a dataset by registered name or absolute path."""
@@ -134,7 +156,8 @@ class Session:
 
     def prepared(self, spec: RunSpec) -> Prepared:
         """Return a spec with its data."""
-        key = canonical_json(spec.model_dump(mode="json", exclude={"evalsets", "gates", "generation", "scorers"}))
+        judging = {"evalsets", "gates", "generation", "scorers", "answer", "correction"}
+        key = canonical_json(spec.model_dump(mode="json", exclude=judging))
         if key not in self._prepared:
             form = make_format(self.registry, renderer=spec.renderer, tokenizer=spec.tokenizer, style=spec.style)
             self._prepared[key] = Prepared(spec, self.dataset(spec.dataset), form)
@@ -155,6 +178,51 @@ class Session:
             return None
         return self.store.find_run(identity.run_id)
 
+    def source(self, spec: AnySpec) -> Source:
+        """Return what writes the completions that a spec judges; a run that is missing is trained.
+
+        Raises:
+            RunMissingError: it is a run, not recorded, and --tunix-train was not given.
+        """
+        if isinstance(spec, RunSpec):
+            return self.run(spec)
+        key = canonical_json([type(spec).__name__, spec.model_dump(mode="json", exclude={"gates", "evalsets"})])
+        if key not in self._sources:
+            if isinstance(spec, CheckpointSpec):
+                run = open_checkpoint(spec, self.store, self.registry)
+                self._sources[key] = run
+                self.rows.append(run_row(run, "checkpoint"))
+            else:
+                predictions = open_predictions(spec, self.store)
+                self._sources[key] = predictions
+                self.rows += [predictions_row(predictions), Note(predictions.keys_taken)]
+        return self._sources[key]
+
+    def weights(self, spec: AnySpec) -> Run:
+        """Return the run or checkpoint that a spec judges.
+
+        Raises:
+            SpecError: it judges predictions, which have no weights.
+        """
+        source = self.source(spec)
+        if isinstance(source, PredictionsFile):
+            raise SpecError(
+                f"'{spec.name}' judges predictions, behind which there is no run here; take tunix_completions, "
+                "tunix_scorecard, tunix_case or tunix_gate"
+            )
+        return source
+
+    def recorded_run(self, spec: RunSpec, manifest: RunManifest) -> Run:
+        """Return a run that is recorded, as one of a spec's seeds."""
+        own = spec.model_copy(update={"seed": manifest.seed})
+        key = canonical_json([manifest.run_id, own.name, own.generation.model_dump(mode="json"), own.answer])
+        if key not in self._sources:
+            self._sources[key] = run = self._opened(own, manifest, self.identity(own))
+            self.rows.append(run_row(run, "reused"))
+        found = self._sources[key]
+        assert isinstance(found, Run)
+        return found
+
     def run(self, spec: RunSpec) -> Run:
         """Return the run that a spec asks for; train it, once whatever the number of processes, if it is missing.
 
@@ -162,17 +230,33 @@ class Session:
             RunMissingError: it is not recorded and --tunix-train was not given.
         """
         identity = self.identity(spec)
-        key = canonical_json([identity.run_id, spec.name])
-        if key not in self._runs:
+        key = canonical_json([identity.run_id, spec.name, spec.generation.model_dump(mode="json"), spec.answer])
+        if key not in self._sources:
             manifest, action = self.recorded(spec), "reused"
             if manifest is None:
                 if not self.options.train:
                     raise RunMissingError(missing_run(spec, identity))
                 manifest, action = self._train(spec, identity)
-            directory = self.store.run_directory(identity.run_id)
-            self._runs[key] = Run(spec, manifest, directory, self.prepared(spec), identity)
-            self.rows.append(run_row(self._runs[key], action))
-        return self._runs[key]
+            self._sources[key] = run = self._opened(spec, manifest, identity)
+            self.rows.append(run_row(run, action))
+        found = self._sources[key]
+        assert isinstance(found, Run)
+        return found
+
+    def _opened(self, spec: RunSpec, manifest: RunManifest, identity: Identity) -> Run:
+        prepared = self.prepared(spec)
+        directory = self.store.run_directory(manifest.run_id)
+        return Run(
+            kind="training",
+            spec=spec,
+            manifest=manifest,
+            directory=directory,
+            checkpoint=directory,
+            format=prepared.format,
+            job=replace(job_of(prepared, identity, self.store), directory=directory),
+            trainer=spec.trainer,
+            prepared=prepared,
+        )
 
     def _train(self, spec: RunSpec, identity: Identity) -> tuple[RunManifest, str]:
         with self.store.lock(f"run-{identity.run_id}"):
@@ -213,63 +297,101 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------- evaluation
 
-    def evaluation(self, run: Run, evalset: Evalset, weights: Weights = "final") -> Evaluation:
-        """Return what the run's model is worth on an evalset, and write it into the run's records."""
-        spec = run.spec
-        generation = canonical_json(spec.generation.model_dump(mode="json"))
-        key = (run.run_id, evalset.name, evalset.sha256, generation, canonical_json(spec.scorers), weights)
+    def evaluation(self, source: Source, evalset: Evalset, weights: Weights = "final") -> Evaluation:
+        """Return what a source's completions are worth on an evalset, and write it into its records."""
+        spec = source.spec
+        asked = spec.model_dump(mode="json", include={"generation", "scorers", "answer", "repeats"})
+        key = canonical_json([source.run_id, source.kind, evalset.name, evalset.sha256, asked, weights])
         if key not in self._evaluations:
-            run.prepared.check_contamination(evalset)
-            question = Question(
-                manifest=run.manifest,
-                weights=weights,
-                evalset=evalset,
-                format=run.prepared.format,
-                generation=spec.generation,
-                environment=environment(self.device),
-                trainer_source=self.registry.trainer_source(spec.trainer),
-            )
-            found = evaluate(
-                question, self.registry.scorers(spec.scorers), store=self.store, load=lambda: self._model(run, weights)
-            )
-            self._evaluations[key] = found
-            record(found, run.directory)
+            scorers = self.registry.scorers(spec.scorers)
+            self.check_needs(spec)
+            if isinstance(source, PredictionsFile):
+                completions, settings = source.completions(evalset), {}
+            else:
+                self.check_contamination(source, evalset)
+                settings = environment(self.device)
+                question = Question(source, weights, evalset, settings, self.registry.trainer_source(source.trainer))
+                completions = written(
+                    question,
+                    store=self.store,
+                    load=lambda: self._model(source, weights),
+                    logprobs=bool(needs_logprobs(scorers)),
+                )
+            self._evaluations[key] = evaluated(source, weights, evalset, completions, scorers, environment=settings)
+            record(self._evaluations[key])
         return self._evaluations[key]
 
-    def before_and_after(self, run: Run, evalset: Evalset) -> Evaluation:
-        """Evaluate a run before and after its training, report both, and return the latter."""
-        before, after = self.evaluation(run, evalset, "initial"), self.evaluation(run, evalset)
+    def check_needs(self, spec: AnySpec) -> None:
+        """Refuse a scorer that needs log-probabilities where there is no model to ask."""
+        needing = needs_logprobs(self.registry.scorers(spec.scorers))
+        if needing and isinstance(spec, PredictionsSpec):
+            raise SpecError(
+                f"scorer '{needing[0]}' needs log-probabilities, which a predictions file does not have; take it out "
+                f"of the scorers of '{spec.name}', or judge a checkpoint"
+            )
+
+    def check_contamination(self, run: Run, evalset: Evalset) -> None:
+        """Refuse an evalset of which a prompt was trained on; where the training data is not here, say so."""
+        if run.prepared is not None:
+            run.prepared.check_contamination(evalset)
+            return
+        key = run.manifest.dataset_key
+        known = key in self.registry.names("dataset") and self.dataset(key)
+        if known and known.content_sha256 == run.manifest.dataset_sha256:
+            refuse_contamination(known, evalset)
+        else:
+            self.rows.append(
+                Note(
+                    f"{run.spec.name} on {evalset.name}: the dataset {key} that the checkpoint was trained on is not "
+                    "here, so that contamination was not looked for"
+                )
+            )
+
+    def scored_items(self, source: Source, evalset: Evalset) -> Mapping[str, tuple[ScoredItem, ...]]:
+        """Return every item's completions and scores by the item's id."""
+        evaluation = self.evaluation(source, evalset)
+        if id(evaluation) not in self._by_item:
+            found: dict[str, tuple[ScoredItem, ...]] = {}
+            for one in evaluation.scored:
+                found[one.completion.item_id] = (*found.get(one.completion.item_id, ()), one)
+            self._by_item[id(evaluation)] = found
+        return self._by_item[id(evaluation)]
+
+    def before_and_after(self, source: Source, evalset: Evalset) -> Evaluation:
+        """Evaluate a source, a run before its training too, report it, and return what it is worth now."""
+        after = self.evaluation(source, evalset)
+        trained = isinstance(source, Run) and source.kind == "training"
+        before = self.evaluation(source, evalset, "initial") if trained else None
         # Another spec of the same training may have left its own records since.
-        record(before, run.directory)
-        record(after, run.directory)
-        text = delta_report(
-            run=run_row(run, "reused"),
-            evalset=evalset.name,
-            before=before.scored,
-            after=after.scored,
-            before_card=before.card,
-            after_card=after.card,
-        )
-        path = run.directory / f"delta_report.{evalset.name}.md"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_atomic(path, text)
-        self.rows.extend(eval_rows(run, after, before))
-        self.rows.extend(Note(text) for text in warnings_of(run, after))
+        record(after)
+        if isinstance(source, Run) and before is not None:
+            record(before)
+            text = delta_report(
+                run=run_row(source, "reused"),
+                evalset=evalset.name,
+                before=item_means(before.scored),
+                after=item_means(after.scored),
+                before_card=before.card,
+                after_card=after.card,
+            )
+            path = source.directory / f"delta_report.{evalset.name}.md"
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                write_atomic(path, text)
+        self.rows.extend(eval_rows(after, before))
+        self.rows.extend(Note(text) for text in warnings_of(after))
         return after
 
     def _model(self, run: Run, weights: Weights) -> Model:
         key = (run.run_id, weights)
         if key not in self._models:
             if weights == "final":
-                self.store.verify_run(run.manifest)
-            model = self.registry.trainer(run.spec.trainer).load(
-                job_of(run.prepared, run.identity, self.store), weights
-            )
+                verify_run(run.checkpoint, run.manifest)
+            model = self.registry.trainer(run.trainer).load(run.job, weights)
             devices.confirm(self.device)
-            if weights == "final" and model.weights_sha256 != run.manifest.weights_sha256:
+            if weights == "final" and model.weights_sha256 != run.weights_sha256:
                 raise ArtifactError(
-                    f"{run.directory / 'checkpoint-final'}: digest mismatch: the weights are "
-                    f"{model.weights_sha256[:16]}, the manifest has {run.manifest.weights_sha256[:16]}; "
+                    f"{run.checkpoint / 'checkpoint-final'}: digest mismatch: the weights are "
+                    f"{model.weights_sha256[:16]}, the manifest has {run.weights_sha256[:16]}; "
                     "the run is damaged, train it again with --tunix-retrain"
                 )
             self._models[key] = model
@@ -279,3 +401,10 @@ class Session:
         """Return what happened since the last call, as plain values."""
         rows, self.rows = self.rows, []
         return [{"row": type(row).__name__, **msgspec.to_builtins(row)} for row in rows]
+
+
+def _spec_key(path: Path, said: Any) -> tuple[str, str]:
+    try:
+        return str(path), canonical_json(said)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"overrides of {path}: {error}; expected finite numbers, texts, lists and tables") from None

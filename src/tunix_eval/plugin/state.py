@@ -21,3 +21,5 @@ GATE_KEY: pytest.StashKey[Gate] = pytest.StashKey()
 PLAN_KEY: pytest.StashKey[Plan] = pytest.StashKey()
 ROWS_KEY: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """What tests reported, in the process that prints."""
+DESELECTED_KEY: pytest.StashKey[list[pytest.Item]] = pytest.StashKey()
+"""Items that -k, -m, --lf and others took out."""

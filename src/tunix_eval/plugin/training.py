@@ -35,6 +35,13 @@ class Identity:
     inputs: dict[str, Any]
     stop_after: int | None
 
+    @property
+    def recipe_sha256(self) -> str:
+        """Digest of what the user asked for: seed, libraries, machine and the trainer's source apart."""
+        apart = {"seed", "stop_after", "trainer", "environment", "packing_sha256"}
+        asked = {name: value for name, value in self.inputs.items() if name not in apart}
+        return sha256_json(asked | {"trainer": self.inputs["trainer"]["name"]})
+
 
 def identify(prepared: Prepared, *, registry: Registry, device: Device, max_steps: int | None) -> Identity:
     """Compute a run's identity without importing JAX."""
@@ -128,7 +135,13 @@ def _manifest(
         dataset_key=prepared.dataset.key,
         dataset_sha256=prepared.dataset.content_sha256,
         sequences_sha256=prepared.sequences_sha256,
-        recipe={"name": spec.name, "style": form.style},
+        recipe={
+            "name": spec.name,
+            "style": form.style,
+            "trainer": spec.trainer,
+            "model": spec.model.model_dump(mode="json"),
+            "sha256": identity.recipe_sha256,
+        },
         training_config=spec.training.model_dump(mode="json"),
         model=result.model_config,
         trainer={"name": trainer.name, "version": trainer.version, "source_sha256": source_sha256},

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from tunix_eval.errors import SpecError, unknown_name
-from tunix_eval.plugin.gating import compared_run, gate_evalset, judge, skip_truncated
+from tunix_eval.plugin.evaluation import item_means
+from tunix_eval.plugin.gating import compared_spec, gate_evalset, judge
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import Format, make_format
 from tunix_eval.plugin.reporting import with_short_paths
-from tunix_eval.plugin.runs import Run, run_file_path
 from tunix_eval.plugin.session import Session
+from tunix_eval.plugin.sources import Source
 from tunix_eval.records import Completion, EvalItem, Evalset, ScoredItem, Verdict
-from tunix_eval.specs import GateSpec
+from tunix_eval.run_files import run_file_path
+from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 from tunix_eval.tables import validated
 
 
@@ -48,18 +50,22 @@ class Case:
         return self.item.expected_answer
 
     @property
-    def scored(self) -> ScoredItem:
-        """The item with its completion and scores; the whole evalset is completed at first use."""
+    def repeats(self) -> tuple[ScoredItem, ...]:
+        """The item with each of its completions and their scores; the whole evalset is completed at first use."""
         if self.node is None:
             raise SpecError("a case belongs to a test; take the fixture tunix_case")
-        need = need_of(self.session, self.node)
-        evaluation = self.session.evaluation(self.session.run(need.the_spec()), self.evalset)
-        return next(scored for scored in evaluation.scored if scored.item.id == self.item.id)
+        spec = need_of(self.session, self.node).the_spec()
+        return self.session.scored_items(self.session.source(spec), self.evalset)[self.id]
+
+    @property
+    def scored(self) -> ScoredItem:
+        """The item with its first completion, and the means of its completions' scores."""
+        return item_means(self.repeats)[0]
 
     @property
     def completion(self) -> Completion:
-        """What the trained model wrote for the item."""
-        return self.scored.completion
+        """What was written for the item; the first of its repeats."""
+        return self.repeats[0].completion
 
     def score(self, metric: str = "exact") -> float | None:
         """Return the item's value under one of the run file's scorers; None where it could not be measured."""
@@ -77,60 +83,76 @@ class Gate:
     """The gates of a test's run. A gate that fails fails the test with its reason."""
 
     session: Session
-    run: Run
     need: Need
     checked: bool = False
     """Whether the marked gates have been decided; a test that leaves them undecided fails."""
+
+    @property
+    def spec(self) -> AnySpec:
+        """Whose completions are judged."""
+        return self.need.the_spec()
 
     def check(self) -> list[Verdict]:
         """Decide every gate that the test's markers name."""
         if not self.need.gates:
             raise SpecError("no gate: mark the test with @pytest.mark.tunix_gate(rule, metric=...)")
         self.checked = True
-        verdicts = [self._verdict(gate, compared_run(self.session, gate, self.need.folder)) for gate in self.need.gates]
+        verdicts = [
+            self._verdict(gate, compared_spec(self.session, gate, self.need.folder)) for gate in self.need.gates
+        ]
         enforce(self.session, verdicts)
         return verdicts
 
     def no_worse(self, metric: str, **arguments: Any) -> Verdict:
-        """Fail if the run is proven worse than its baseline; arguments: evalset, alpha, margin."""
-        return self._decide(self._gate("no_worse", metric, arguments))
+        """Fail if a drop below the baseline is proven; arguments: evalset, alpha, margin, confirm, test."""
+        return self._decide("no_worse", metric, arguments)
 
-    def better(self, metric: str, *, than: Run | str, **arguments: Any) -> Verdict:
-        """Fail unless the run is proven better than another run, or a run file's; arguments: evalset, alpha."""
+    def non_inferior(self, metric: str, margin: float, **arguments: Any) -> Verdict:
+        """Fail unless a drop beyond the margin is excluded; arguments: evalset, alpha, runs, undecided."""
+        return self._decide("non_inferior", metric, arguments | {"margin": margin})
+
+    def better(self, metric: str, *, than: Source | str, **arguments: Any) -> Verdict:
+        """Fail unless the run is proven better than another, or a run file's; arguments: evalset, alpha, runs, test."""
         if isinstance(than, str):
-            than = self.session.run(self.session.spec(run_file_path(than, self.need.folder), {}))
-        return self._decide(self._gate("better", metric, arguments | {"than": than.spec.name}), than)
+            other: AnySpec | Source = self.session.spec(run_file_path(than, self.need.folder), {})
+            return self._decide("better", metric, arguments | {"than": than}, other)
+        named = arguments | {"than": than.spec.name}
+        return self._decide("better", metric, named, than.spec if isinstance(than.spec, RunSpec) else than)
 
     def at_least(self, metric: str, value: float | None = None, **arguments: Any) -> Verdict:
         """Fail if the metric's mean is below the value."""
-        return self._decide(self._gate("at_least", metric, arguments | {"value": value}))
+        return self._decide("at_least", metric, arguments | {"value": value})
+
+    def at_most(self, metric: str, value: float | None = None, **arguments: Any) -> Verdict:
+        """Fail if the metric's mean is above the value."""
+        return self._decide("at_most", metric, arguments | {"value": value})
+
+    def max_drop(self, metric: str, drop: float | str, **arguments: Any) -> Verdict:
+        """Fail if the mean is worse than the baseline's by more than a share ("2%") or a number."""
+        return self._decide("max_drop", metric, arguments | {"drop": drop})
 
     def __repr__(self) -> str:
-        return f"Gate({self.run.spec.name!r})"
+        return f"Gate({self.spec.name!r})"
 
-    def _gate(self, rule: str, metric: str, arguments: dict[str, Any]) -> GateSpec:
-        return validated(GateSpec, {"rule": rule, "metric": metric} | arguments, where=f"tunix_gate.{rule}")
-
-    def _decide(self, gate: GateSpec, than: Run | None = None) -> Verdict:
+    def _decide(
+        self, rule: str, metric: str, arguments: dict[str, Any], than: AnySpec | Source | None = None
+    ) -> Verdict:
+        gate = validated(GateSpec, {"rule": rule, "metric": metric} | arguments, where=f"tunix_gate.{rule}")
         verdict = self._verdict(gate, than)
         enforce(self.session, [verdict])
         return verdict
 
-    def _verdict(self, gate: GateSpec, than: Run | None) -> Verdict:
-        evalset = gate_evalset(self.session, self.run.spec, gate, self.need.evalset)
-        return verdict_of(self.session, self.run, gate, evalset, than)
-
-
-def verdict_of(session: Session, run: Run, gate: GateSpec, evalset: Evalset, than: Run | None) -> Verdict:
-    """Decide a gate; one of a truncated run is skipped."""
-    if run.truncated or (than is not None and than.truncated):
-        return skip_truncated(session, run, gate, evalset)
-    session.before_and_after(run, evalset)
-    return judge(session, run, gate, evalset, than=than)
+    def _verdict(self, gate: GateSpec, than: AnySpec | Source | None) -> Verdict:
+        evalset = gate_evalset(self.session, self.spec, gate, self.need.evalset)
+        return judge(self.session, self.spec, gate, evalset, than=than)
 
 
 def enforce(session: Session, verdicts: list[Verdict]) -> None:
-    """Fail the test with the reason of every failed gate; a skipped one skips it, or fails it under --tunix-require."""
+    """Report verdicts, and fail the test with the reason of every failed one; a skipped one skips it.
+
+    Under --tunix-require a skipped gate fails.
+    """
+    session.rows.extend(verdicts)
     failed = [verdict.reason for verdict in verdicts if verdict.outcome == "failed"]
     skipped = [verdict.reason for verdict in verdicts if verdict.outcome == "skipped"]
     if skipped and session.options.require:
@@ -144,9 +166,11 @@ def enforce(session: Session, verdicts: list[Verdict]) -> None:
 def format_of(session: Session, need: Need) -> Format:
     """Return renderer, tokenizer and style: the marker's renderer, else the run file's."""
     if need.renderer is not None:
-        tokenizer = need.spec.tokenizer if need.spec else "bytes"
-        style = need.spec.style if need.spec else None
+        spec = need.spec if isinstance(need.spec, RunSpec) else None
+        tokenizer, style = (spec.tokenizer, spec.style) if spec else ("bytes", None)
         return make_format(session.registry, renderer=need.renderer, tokenizer=tokenizer, style=style)
     if need.spec is None and need.dataset is not None:
         return make_format(session.registry, renderer="plain", tokenizer="bytes", style=None)
-    return session.prepared(need.the_spec()).format
+    if isinstance(need.the_spec(), RunSpec):
+        return session.prepared(need.training()).format
+    return session.weights(need.the_spec()).format

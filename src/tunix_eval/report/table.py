@@ -40,14 +40,20 @@ def _runs(runs: Sequence[RunRow], width: int) -> list[str]:
             f"  {printable(run.name)}",
             printable(run.run_id)[:8],
             str(run.seed),
-            f"{run.steps}" if run.steps == run.total_steps else f"{run.steps}/{run.total_steps}",
+            _steps(run),
             fixed(run.loss, 4),
-            _time(run.wall_seconds),
+            "" if run.wall_seconds is None else _time(run.wall_seconds),
             run.action if run.status == "complete" else f"{run.action}, {run.status}",
         )
         for run in runs
     ]
     return columns(cells, "<<>>>><", width)
+
+
+def _steps(run: RunRow) -> str:
+    if run.steps is None:
+        return ""
+    return f"{run.steps}" if run.steps == run.total_steps else f"{run.steps}/{run.total_steps}"
 
 
 def _evals(rows: Sequence[EvalRow], width: int) -> list[str]:

@@ -1,0 +1,91 @@
+"""What happened, as rows and notes of the session's table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tunix_eval.plugin.evaluation import Evaluation
+from tunix_eval.plugin.sources import PredictionsFile, Run
+from tunix_eval.plugin.training import Identity
+from tunix_eval.records import EvalRow, RunRow, Verdict
+from tunix_eval.specs import RunSpec
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A line for the end of the session."""
+
+    text: str
+
+
+Row = RunRow | EvalRow | Verdict | Note
+
+
+def missing_run(spec: RunSpec, identity: Identity) -> str:
+    """Say why a test that needs a run is skipped, and what to type."""
+    return f"run '{spec.name}' ({identity.run_id}) is not recorded; train it with: pytest --tunix-train"
+
+
+def predictions_row(source: PredictionsFile) -> RunRow:
+    """Return a predictions file as the session's table shows it."""
+    return RunRow(name=source.spec.name, run_id=source.run_id, seed=source.seed, action="predictions")
+
+
+def run_row(run: Run, action: Any) -> RunRow:
+    """Return a run as the session's table shows it."""
+    manifest = run.manifest
+    # A checkpoint from elsewhere may have come without its metrics.
+    values = run.loss.values if run.kind == "training" else ()
+    return RunRow(
+        name=run.spec.name,
+        run_id=run.run_id,
+        seed=manifest.seed,
+        action=action,
+        status=manifest.status,
+        steps=manifest.steps,
+        total_steps=manifest.total_steps,
+        wall_seconds=manifest.wall_seconds,
+        loss=run.loss.last(50) if values else None,
+    )
+
+
+def eval_rows(after: Evaluation, before: Evaluation | None) -> list[EvalRow]:
+    """Return a row a metric."""
+    rows = []
+    for metric, summary in after.card.metrics.items():
+        rows.append(
+            EvalRow(
+                run_name=after.source.spec.name,
+                run_id=after.source.run_id,
+                evalset=after.evalset.name,
+                metric=metric,
+                n_items=summary.n_items,
+                n_scored=summary.n_scored,
+                before=before.card.metrics[metric].mean if before else None,
+                after=summary.mean,
+                stderr=summary.stderr,
+                ci95=summary.ci95,
+            )
+        )
+    return rows
+
+
+def warnings_of(evaluation: Evaluation) -> list[str]:
+    """Say what makes an evaluation worth less than it looks: replies that were cut, or without an answer or a value."""
+    card, source = evaluation.card, evaluation.source
+    where, total = f"{source.spec.name} on {evaluation.evalset.name}", len(evaluation.scored)
+    found = []
+    cut = card.extraction.get("truncated", 0)
+    if cut:
+        limit = f" at max_new_tokens = {source.generation.max_new_tokens}" if isinstance(source, Run) else ""
+        found.append(f"{where}: {cut} of {total} replies were cut{limit}")
+    missing = [f"{card.extraction[status]} {status}" for status in ("none", "unclosed") if card.extraction.get(status)]
+    if missing:
+        found.append(f"{where}: replies without an answer, of {total}: {', '.join(missing)}")
+    for metric, summary in card.metrics.items():
+        if summary.n_skipped:
+            scores = (one.scores[metric] for one in evaluation.scored)
+            note = next(score.note for score in scores if score.value is None)
+            found.append(f"{where}: {metric} has no value for {summary.n_skipped} of {summary.n_items} items: {note}")
+    return found
