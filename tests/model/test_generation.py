@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from tunix_eval.errors import RenderError
+from tunix_eval.errors import RenderError, SpecError
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import decoder_with, initial_params, training_mask
-from tunix_eval.model.generation import FlaxModel, greedy
+from tunix_eval.model.generation import FlaxModel, decode, gumbel_noise
 from tunix_eval.records import Generation
 from tunix_eval.specs import GenerationSpec, ModelSpec
 
@@ -18,6 +19,7 @@ PAD = 22
 # Weights large enough that the likeliest tokens differ and are clearly the likeliest.
 CONFIG = DecoderConfig.from_spec(ModelSpec(layers=2, width=32, heads=2, mlp_width=48, init_std=0.3), vocab_size=23)
 SETTINGS = GenerationSpec(max_new_tokens=12, rows=4)
+SAMPLED = GenerationSpec(max_new_tokens=12, rows=4, temperature=1.5)
 LENGTHS = (1, 2, 5, 9, 15, 16, 17, 20, 31)
 
 
@@ -98,13 +100,13 @@ def first_logits(params, tokens):
 
 def test_another_number_of_prompts_compiles_nothing():
     model().generate(PROMPTS[:1] + PROMPTS[-1:], SETTINGS, stop_ids=(7,))
-    compiled = greedy._cache_size()
+    compiled = decode._cache_size()
     for count in (1, 3, 4, 5, 9):
         model().generate((PROMPTS * 2)[:count], SETTINGS, stop_ids=(7,))
     model().generate([prompt(length, 9) for length in (3, 4, 11, 30)], SETTINGS, stop_ids=(5,))
-    assert greedy._cache_size() == compiled
+    assert decode._cache_size() == compiled
     model().generate([prompt(33)], SETTINGS, stop_ids=(7,))
-    assert greedy._cache_size() == compiled + 1
+    assert decode._cache_size() == compiled + 1
 
 
 def test_the_pad_id_is_never_written():
@@ -135,8 +137,125 @@ def test_no_prompts_give_no_completions():
 
 @pytest.mark.parametrize(
     ("tokens", "message"),
-    [([], "prompt 1: no tokens"), ([3, 23], "prompt 1: token 23, but the model knows ids 0 to 22")],
+    [
+        ([], "prompt 1: no tokens"),
+        ([3, 23], "prompt 1: token 23, but the model knows ids 0 to 22"),
+        ([-1, 3], "prompt 1: token -1, but the model knows ids 0 to 22"),
+    ],
 )
 def test_a_prompt_that_cannot_be_completed_is_named(tokens, message):
     with pytest.raises(RenderError, match=message):
         model().generate([PROMPTS[0], np.array(tokens, np.int32)], SETTINGS, stop_ids=(7,))
+
+
+def probabilities(ids, temperature):
+    """softmax(logits / temperature) for the token after `ids`, in float64, from the uncached forward pass."""
+    tokens = np.zeros((1, 48), np.int32)
+    tokens[0, : len(ids)] = ids
+    logits = np.asarray(next_logits(model().params, tokens, len(ids)), np.float64) / temperature
+    logits[PAD] = -np.inf
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+def p_value(drawn, expected):
+    """Of a chi-square test that drawn tokens follow the probabilities; rare tokens are one class."""
+    seen, wanted = np.bincount(drawn, minlength=len(expected)), len(drawn) * expected
+    rare = wanted < 5
+    seen, wanted = (np.append(part[~rare], part[rare].sum()) for part in (seen, wanted))
+    return stats.chisquare(seen[wanted > 0], wanted[wanted > 0]).pvalue
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_tokens_are_drawn_with_the_probabilities_of_the_softmax(temperature):
+    settings = GenerationSpec(max_new_tokens=2, rows=512, temperature=temperature)
+    drawn = model().generate([PROMPTS[2]] * 4096, settings, stop_ids=(), seeds=range(4096))
+    first, second = np.array([one.ids for one in drawn]).T
+    assert p_value(first, probabilities(PROMPTS[2], temperature)) > 0.01
+    # The second draw has noise of its own: it follows its own distribution whatever the first one was.
+    likeliest = np.bincount(first).argmax()
+    after = second[first == likeliest]
+    assert p_value(after, probabilities([*PROMPTS[2], likeliest], temperature)) > 0.01
+
+
+def test_the_chi_square_test_above_refuses_another_temperature():
+    settings = GenerationSpec(max_new_tokens=1, rows=512, temperature=1.0)
+    drawn = model().generate([PROMPTS[2]] * 4096, settings, stop_ids=(), seeds=range(4096))
+    assert p_value(np.array([one.ids[0] for one in drawn]), probabilities(PROMPTS[2], 1.2)) < 1e-6
+
+
+def test_a_temperature_near_0_writes_the_greedy_completions():
+    settings = SETTINGS.model_copy(update={"temperature": 1e-12})
+    written = model().generate(PROMPTS, settings, stop_ids=(7,), seeds=range(len(PROMPTS)))
+    assert written == [alone(index) for index in range(len(PROMPTS))]
+
+
+def test_seeds_change_nothing_at_temperature_0():
+    assert model().generate(PROMPTS[:3], SETTINGS, stop_ids=(7,), seeds=(1, 2, 3)) == [alone(i) for i in range(3)]
+
+
+def test_the_pad_id_is_never_drawn():
+    # So hot that every other token is about equally likely.
+    settings = GenerationSpec(max_new_tokens=64, rows=64, temperature=1e4)
+    drawn = model().generate([PROMPTS[2]] * 64, settings, stop_ids=(), seeds=range(64))
+    counts = np.bincount(np.concatenate([one.ids for one in drawn]), minlength=23)
+    assert counts[PAD] == 0
+    assert counts[:PAD].min() > 100
+
+
+@functools.cache
+def sampled_alone(index, seed):
+    return model().generate([PROMPTS[index]], SAMPLED, stop_ids=(7,), seeds=(seed,))[0]
+
+
+SEEDS = (0, 1, 2**32, 2**64 - 1)
+asked_for = st.lists(st.tuples(st.integers(0, len(PROMPTS) - 1), st.sampled_from(SEEDS)), min_size=1, max_size=14)
+
+
+@settings(max_examples=40, deadline=None)
+@given(asked_for)
+def test_a_sample_depends_on_its_prompt_and_seed_alone(pairs):
+    prompts, seeds = [PROMPTS[index] for index, _ in pairs], [seed for _, seed in pairs]
+    together = model().generate(prompts, SAMPLED, stop_ids=(7,), seeds=seeds)
+    assert together == [sampled_alone(*pair) for pair in pairs]
+
+
+def test_every_bit_of_a_seed_counts():
+    seeds = [0, *(1 << bit for bit in range(64))]
+    settings = GenerationSpec(max_new_tokens=24, rows=65, temperature=3.0)
+    drawn = model().generate([PROMPTS[2]] * 65, settings, stop_ids=(), seeds=seeds)
+    assert len({one.ids for one in drawn}) == 65
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(6)), st.integers(0, 2**31 - 1))
+def test_noise_has_the_same_bits_in_every_place_of_a_batch(places, step):
+    keys = jnp.arange(12, dtype=jnp.uint32).reshape(6, 2)
+    noise = functools.partial(jax.jit(gumbel_noise, static_argnums=2), step=jnp.int32(step), vocab_size=23)
+    np.testing.assert_array_equal(noise(keys)[jnp.array(places)], noise(keys[jnp.array(places)]))
+
+
+def test_another_temperature_or_seed_compiles_nothing():
+    model().generate(PROMPTS[:1], SAMPLED, stop_ids=(7,), seeds=(0,))
+    compiled = decode._cache_size()
+    warmer = SAMPLED.model_copy(update={"temperature": 1.7})
+    model().generate(PROMPTS[:2], warmer, stop_ids=(7,), seeds=(5, 2**63))
+    assert decode._cache_size() == compiled
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ((), "temperature 1.5: 0 seeds for 2 prompts; give each its own"),
+        ((1, 2, 3), "temperature 1.5: 3 seeds for 2 prompts"),
+        ((1, -1), "seed 1 is -1, expected a whole number from 0 to 2\\*\\*64 - 1"),
+        ((2**64, 1), f"seed 0 is {2**64}, expected"),
+    ],
+)
+def test_a_temperature_needs_one_seed_of_64_bits_for_each_prompt(seeds, message):
+    with pytest.raises(SpecError, match=message):
+        model().generate(PROMPTS[:2], SAMPLED, stop_ids=(7,), seeds=seeds)
+
+
+def test_no_prompts_are_no_samples():
+    assert model().generate([], SAMPLED, stop_ids=(7,)) == []

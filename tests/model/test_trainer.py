@@ -10,7 +10,7 @@ from tunix_eval.model import FlaxTrainer, initial_params, weights_sha256
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.metrics import read_metrics
 from tunix_eval.model.order import row_indices
-from tunix_eval.records import Generation
+from tunix_eval.records import Batch, Generation
 from tunix_eval.specs import GenerationSpec
 
 BOS, EOS = 14, 13
@@ -203,6 +203,19 @@ def test_a_checkpoint_whose_metrics_are_lost_is_passed_over(stopped):
     path = stopped[0].directory / "metrics.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:10]) + b'{"step":11,')
     assert_resumed(*stopped, step=8)
+
+
+def test_a_model_is_loaded_without_the_rows_that_it_was_trained_on(make_job):
+    job = make_job(epochs=1)
+    train(job)
+    bare = dataclasses.replace(job, rows=Batch.empty())
+    prompts = [np.array([BOS, digit], np.int32) for digit in range(3)]
+    settings = GenerationSpec(max_new_tokens=4, rows=4)
+    for weights in ("initial", "final"):
+        model, again = FlaxTrainer().load(job, weights), FlaxTrainer().load(bare, weights)
+        assert again.weights_sha256 == model.weights_sha256
+        written = model.generate(prompts, settings, stop_ids=(EOS,))
+        assert again.generate(prompts, settings, stop_ids=(EOS,)) == written
 
 
 def test_a_damaged_final_checkpoint_is_an_error_with_its_file(make_job):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import pytest
 
 import tunix_eval_template
 from tunix_eval.data import contaminated, encode_trace, evalset_text, read_evalset
-from tunix_eval.errors import RenderError
-from tunix_eval.records import Completion, Conversation, EvalItem, Turn
-from tunix_eval.specs import GenerationSpec
+from tunix_eval.errors import RenderError, SpecError
+from tunix_eval.records import Batch, Completion, Conversation, EvalItem, TrainingJob, Turn
+from tunix_eval.specs import GenerationSpec, ModelSpec, TrainingSpec
 from tunix_eval.testing import check_renderer, check_tokenizer
 from tunix_eval_template.dataset import held_out_endings, trace, word_endings, words
-from tunix_eval_template.ngram import NgramModel
+from tunix_eval_template.ngram import NgramModel, NgramTrainer
 from tunix_eval_template.renderer import QaRenderer
 from tunix_eval_template.scorer import PrefixScorer
 from tunix_eval_template.tokenizer import PieceTokenizer
@@ -100,3 +101,54 @@ def test_generation_ends_at_the_stop_token_or_at_the_limit() -> None:
     )
     assert (ended.ids, ended.stop_reason) == ((1, 2), "stop")
     assert (cut.ids, cut.stop_reason) == ((1, 2), "length")
+
+
+def two_tokens() -> NgramModel:
+    """Of nothing 0.25 and 0.75; after 0: 0.125 and 0.875."""
+    model = NgramModel(2, order=1, smoothing=1.0)
+    model.learn([0], 1)
+    return model
+
+
+# At temperature 2 the odds of 0.25 to 0.75 become their square root: 1 to sqrt(3).
+@pytest.mark.parametrize(("temperature", "probability"), [(1.0, 0.25), (2.0, 1 / (1 + math.sqrt(3)))])
+def test_tokens_are_drawn_with_their_probability_at_a_temperature(temperature: float, probability: float) -> None:
+    settings, prompts = GenerationSpec(max_new_tokens=1, temperature=temperature), [np.array([1], np.int32)] * 4000
+    drawn = two_tokens().generate(prompts, settings, stop_ids=(), seeds=range(4000))
+    share = sum(one.ids == (0,) for one in drawn) / 4000
+    assert math.isclose(share, probability, abs_tol=3 * math.sqrt(probability * (1 - probability) / 4000))
+
+
+def test_a_sample_depends_on_its_prompt_and_seed_alone() -> None:
+    model, settings = two_tokens(), GenerationSpec(max_new_tokens=40, temperature=3.0)
+    prompts, seeds = [np.array([token], np.int32) for token in (0, 1, 0)], [5, 5, 2**64 - 1]
+    together = model.generate(prompts, settings, stop_ids=(), seeds=seeds)
+    assert together == [
+        model.generate([prompt], settings, stop_ids=(), seeds=[seed])[0]
+        for prompt, seed in zip(prompts, seeds, strict=True)
+    ]
+    assert together[0] != together[2]
+
+
+def test_a_temperature_needs_a_seed_for_each_prompt() -> None:
+    with pytest.raises(SpecError, match="trainer 'ngram': 0 seeds for 1 prompts; give each its own"):
+        two_tokens().generate([np.array([0], np.int32)], GenerationSpec(temperature=1.0), stop_ids=())
+
+
+def test_log_probabilities_are_those_of_every_token_but_the_first() -> None:
+    found = two_tokens().token_logprobs([np.array(ids, np.int32) for ids in ([0, 1, 1, 0], [1], [0, 0])])
+    expected = [[0.875, 0.75, 0.25], [], [0.125]]
+    assert [one.dtype for one in found] == [np.float32] * 3
+    for values, probabilities in zip(found, expected, strict=True):
+        np.testing.assert_allclose(values, np.log(probabilities), rtol=1e-6)
+
+
+def test_a_model_is_loaded_without_the_rows_that_it_was_trained_on(tmp_path: Path) -> None:
+    tokens = np.array([[0, 1, 2, 3], [1, 2, 3, 0]], np.int32)
+    rows = Batch(tokens, tokens >= 0, np.ones_like(tokens), np.tile(np.arange(4, dtype=np.int32), (2, 1)))
+    training = TrainingSpec(epochs=1.0, rows=1, row_tokens=4)
+    job = TrainingJob(rows, ModelSpec(preset="tiny"), training, 0, 4, 3, None, tmp_path)
+    trained = NgramTrainer().train(job, on_progress=lambda progress: None)
+    loaded = NgramTrainer().load(dataclasses.replace(job, rows=Batch.empty()), "final")
+    assert loaded.weights_sha256 == trained.weights_sha256
+    assert loaded.generate([tokens[0, :1]], GenerationSpec(max_new_tokens=2), stop_ids=())[0].ids == (1, 2)

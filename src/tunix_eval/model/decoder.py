@@ -74,6 +74,11 @@ def training_mask(segment_ids: jax.Array) -> jax.Array:
     return (segment_ids[:, :, None] == segment_ids[:, None, :]) & causal[None]
 
 
+def without_pad(logits: jax.Array, pad_id: int) -> jax.Array:
+    """Return float32[N, V] logits with minus infinity for the pad id, which is never written."""
+    return jnp.where(jnp.arange(logits.shape[-1])[None] == pad_id, -jnp.inf, logits)
+
+
 def empty_cache(config: DecoderConfig, *, rows: int, tokens: int) -> Cache:
     """Return a cache of zeros for `rows` rows that can hold `tokens` tokens each."""
     zeros = jnp.zeros((rows, config.heads, tokens, config.head_width), jnp.float32)

@@ -1,35 +1,39 @@
-"""Greedy completions: prefill and cached decoding in one compiled loop.
+"""Completions, greedy or sampled: prefill and cached decoding in one compiled loop.
 
-Every prompt is padded on the left to a power of two that depends on its own length alone, and every batch to the
-same number of rows. So a completion never depends on what else is asked for, and another number of prompts
-compiles nothing.
+Prompts are padded on the left (see `buckets`), so that all rows write into the same column.
 
     bucket 16   pad ... pad <bos> 1 + 2 =  | 3 <eos>
     position    0   ...  0   0    1 2 3 4  | 5 6
+    step                                   | 0 1
+
+A sampled token depends on the row's seed, the step and the logits alone.
 """
 
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
-from tunix_eval.errors import RenderError
+from tunix_eval.errors import SpecError
+from tunix_eval.model.buckets import batches, check_ids
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.decoder import Cache, Params, decoder_with, empty_cache
+from tunix_eval.model.decoder import Cache, Params, decoder_with, empty_cache, without_pad
+from tunix_eval.model.logprobs import next_token_logprobs
 from tunix_eval.model.weights import weights_sha256
 from tunix_eval.records import Generation
 from tunix_eval.specs import GenerationSpec
 
 if TYPE_CHECKING:
-    from tunix_eval.records import TokenArray
+    from tunix_eval.records import FloatArray, TokenArray
 
-SMALLEST_BUCKET = 16
+LOGPROB_ROWS = 16
+"""Sequences whose log-probabilities are computed at once."""
 
 
 class FlaxModel:
@@ -51,19 +55,23 @@ class FlaxModel:
     ) -> list[Generation]:
         """Complete every prompt (int32[T] each), in order; the pad id is never written.
 
+        Where there is a temperature, `seeds` has one for each prompt, 0 <= seed < 2**64.
+
         Raises:
             RenderError: a prompt without tokens, or with ids outside the vocabulary.
+            SpecError: a temperature, and not one seed for each prompt.
         """
-        for number, prompt in enumerate(prompts):
-            _check(prompt, number, self.config.vocab_size)
+        check_ids("prompt", prompts, self.config.vocab_size)
+        words = _key_words(seeds, len(prompts), settings.temperature) if settings.temperature else None
         stops = jnp.array(stop_ids, jnp.int32)
         written: dict[int, Generation] = {}
-        for places, tokens, lengths in _batches(prompts, rows=settings.rows, pad_id=self.pad_id):
-            ids, counts, stopped = greedy(
+        for places, tokens, lengths in batches(prompts, rows=settings.rows, pad_id=self.pad_id):
+            ids, counts, stopped = decode(
                 self.params,
                 tokens,
                 lengths,
                 stops,
+                None if words is None else _draws(words[places], settings),
                 config=self.config,
                 max_new_tokens=settings.max_new_tokens,
                 pad_id=self.pad_id,
@@ -74,39 +82,57 @@ class FlaxModel:
                 written[place] = Generation(ids=text, stop_reason="stop" if stopped[row] else "length")
         return [written[place] for place in range(len(prompts))]
 
+    def token_logprobs(self, sequences: Sequence[TokenArray]) -> list[FloatArray]:
+        """Return the log-probability in nats of every token but the first, given those before it, in order.
 
-def bucket(tokens: int) -> int:
-    """Return the power of two that a prompt of so many tokens is padded to.
+        Takes int32[T] each, gives float32[T - 1] each. The pad id's is minus infinity, since it is never written.
 
-    >>> [bucket(tokens) for tokens in (1, 16, 17, 100)]
-    [16, 16, 32, 128]
-    """
-    return max(SMALLEST_BUCKET, 1 << (tokens - 1).bit_length())
-
-
-def _check(prompt: TokenArray, number: int, vocab_size: int) -> None:
-    if not len(prompt):
-        raise RenderError(f"prompt {number}: no tokens; the renderer must give at least one")
-    if prompt.min() < 0 or prompt.max() >= vocab_size:
-        raise RenderError(f"prompt {number}: token {prompt.max()}, but the model knows ids 0 to {vocab_size - 1}")
-
-
-def _batches(
-    prompts: Sequence[TokenArray], *, rows: int, pad_id: int
-) -> Iterator[tuple[list[int], TokenArray, TokenArray]]:
-    """Give places in `prompts`, tokens int32[rows, bucket] padded on the left, and lengths int32[rows]."""
-    by_bucket: defaultdict[int, list[int]] = defaultdict(list)
-    for place, prompt in enumerate(prompts):
-        by_bucket[bucket(len(prompt))].append(place)
-    for width in sorted(by_bucket):
-        for first in range(0, len(by_bucket[width]), rows):
-            places = by_bucket[width][first : first + rows]
-            tokens = np.full((rows, width), pad_id, np.int32)
-            lengths = np.zeros(rows, np.int32)
+        Raises:
+            RenderError: a sequence without tokens, or with ids outside the vocabulary.
+        """
+        check_ids("sequence", sequences, self.config.vocab_size)
+        found: dict[int, FloatArray] = {}
+        for places, tokens, lengths in batches(sequences, rows=LOGPROB_ROWS, pad_id=self.pad_id):
+            logprobs = np.asarray(
+                next_token_logprobs(self.params, tokens, lengths, config=self.config, pad_id=self.pad_id)
+            )
             for row, place in enumerate(places):
-                lengths[row] = len(prompts[place])
-                tokens[row, width - lengths[row] :] = prompts[place]
-            yield places, tokens, lengths
+                found[place] = logprobs[row, tokens.shape[1] - lengths[row] :].copy()
+        return [found[place] for place in range(len(sequences))]
+
+
+def _key_words(seeds: Sequence[int], prompts: int, temperature: float) -> npt.NDArray[np.uint32]:
+    """Return the upper and the lower half of every seed: uint32[N, 2]."""
+    if len(seeds) != prompts:
+        raise SpecError(f"temperature {temperature:g}: {len(seeds)} seeds for {prompts} prompts; give each its own")
+    for number, seed in enumerate(seeds):
+        if not 0 <= seed < 2**64:
+            raise SpecError(f"seed {number} is {seed}, expected a whole number from 0 to 2**64 - 1")
+    return np.array([(seed >> 32, seed & 0xFFFF_FFFF) for seed in seeds], np.uint32).reshape(prompts, 2)
+
+
+class Draws(NamedTuple):
+    """What tokens are drawn by."""
+
+    keys: jax.Array
+    """uint32[B, 2]; a threefry key for each row."""
+    temperature: jax.Array
+    """float32 scalar."""
+
+
+def _draws(words: npt.NDArray[np.uint32], settings: GenerationSpec) -> Draws:
+    filler = settings.rows - len(words)
+    return Draws(jnp.asarray(np.pad(words, ((0, filler), (0, 0)))), jnp.float32(settings.temperature))
+
+
+def gumbel_noise(keys: jax.Array, step: jax.Array, vocab_size: int) -> jax.Array:
+    """Return standard Gumbel noise, float32[B, V], that depends on a row's key (uint32[2]) and the step alone."""
+
+    def of_row(words: jax.Array) -> jax.Array:
+        key = jax.random.fold_in(jax.random.wrap_key_data(words, impl="threefry2x32"), step)
+        return jax.random.gumbel(key, (vocab_size,), jnp.float32)
+
+    return jax.vmap(of_row)(keys)
 
 
 class _Loop(NamedTuple):
@@ -126,23 +152,25 @@ class _Loop(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("config", "max_new_tokens", "pad_id"))
-def greedy(
+def decode(
     params: Params,
     tokens: jax.Array,
     lengths: jax.Array,
     stop_ids: jax.Array,
+    draws: Draws | None,
     *,
     config: DecoderConfig,
     max_new_tokens: int,
     pad_id: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Take the likeliest token until every row has stopped or is full.
+    """Take the likeliest token, or draw one, until every row has stopped or is full.
 
     Args:
         params: the weights.
         tokens: int32[B, T], prompts padded on the left.
         lengths: int32[B]; a row of length 0 is filler.
         stop_ids: int32[K]; any of them ends a row.
+        draws: keys and temperature; None takes the likeliest token, by a program without random numbers.
         config: the decoder's sizes.
         max_new_tokens: where a row is full.
         pad_id: never written.
@@ -159,14 +187,21 @@ def greedy(
     prefill_mask = is_text[:, None, :] & causal[None]
 
     def last_logits(hidden: jax.Array) -> jax.Array:
-        logits = decoder.logits(hidden[:, -1:])[:, 0]
-        return jnp.where(jnp.arange(config.vocab_size)[None] == pad_id, -jnp.inf, logits)
+        return without_pad(decoder.logits(hidden[:, -1:])[:, 0], pad_id)
+
+    def chosen(loop: _Loop) -> jax.Array:
+        if draws is None:
+            return jnp.argmax(loop.logits, axis=-1).astype(jnp.int32)
+        # The argument of the maximum is a draw from softmax(logits / temperature); scaled noise is exact near 0, too.
+        # Source: Gumbel 1954, "Statistical Theory of Extreme Values and Some Practical Applications".
+        noise = draws.temperature * gumbel_noise(draws.keys, loop.step, config.vocab_size)
+        return jnp.argmax(loop.logits + noise, axis=-1).astype(jnp.int32)
 
     def unfinished(loop: _Loop) -> jax.Array:
         return (loop.step < max_new_tokens) & ~jnp.all(loop.stopped)
 
     def write_one(loop: _Loop) -> _Loop:
-        token = jnp.argmax(loop.logits, axis=-1).astype(jnp.int32)
+        token = chosen(loop)
         stopped = loop.stopped | jnp.any(token[:, None] == stop_ids[None], axis=-1)
         ids = jax.lax.dynamic_update_slice_in_dim(loop.ids, token[:, None], loop.step, axis=1)
         column = width + loop.step

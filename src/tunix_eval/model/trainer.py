@@ -24,6 +24,7 @@ from tunix_eval.model.steps import StackedBatches, StepMetrics, TrainState, init
 from tunix_eval.model.weights import weights_sha256
 from tunix_eval.records import Model, Progress, TrainingJob, TrainingResult
 
+FINAL = "checkpoint-final"
 NAMED_TRACES = 100
 """An error names at most so many traces."""
 
@@ -75,17 +76,17 @@ class FlaxTrainer:
         )
 
     def load(self, job: TrainingJob, weights: Literal["initial", "final"]) -> Model:
-        """Return the model as the seed draws it, or as checkpoint-final/ holds it.
+        """Return the model as the seed draws it, or as checkpoint-final/ holds it; needs none of the job's rows.
 
         Raises:
             ArtifactError: checkpoint-final/ is missing, damaged, or of another model.
         """
-        run = _Run(job)
+        config = _config(job)
         if weights == "initial":
-            params = initial_params(run.config, job.seed)
+            params = initial_params(config, job.seed)
         else:
-            params = checkpoints.restore(run.final, {"params": abstract_params(run.config)})["params"]
-        return FlaxModel(run.config, params, pad_id=job.pad_id)
+            params = checkpoints.restore(job.directory / FINAL, {"params": abstract_params(config)})["params"]
+        return FlaxModel(config, params, pad_id=job.pad_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,13 @@ class _Run:
 
     def __init__(self, job: TrainingJob) -> None:
         self.job = job
-        self.config = DecoderConfig.from_spec(job.model, vocab_size=job.vocab_size)
+        self.config = _config(job)
         self.rows = len(job.rows.tokens)
         self.total_steps = total_steps(job.training, self.rows)
         self.last_step = min(self.total_steps, job.stop_after or self.total_steps)
         self.metrics: Path = job.directory / "metrics.jsonl"
         self.checkpoints: Path = job.directory / "checkpoints"
-        self.final: Path = job.directory / "checkpoint-final"
+        self.final: Path = job.directory / FINAL
 
     def start(self) -> tuple[TrainState, list[MetricLine]]:
         """Return the newest sound state with the metrics up to it, or the initial one without any."""
@@ -205,6 +206,10 @@ class _Run:
             f"step {line.step} of {self.total_steps}: loss {line.loss}, gradient norm {line.grad_norm}, expected "
             f"finite numbers; lower learning_rate or look at the {len(traces)} traces of the batch: {named}"
         )
+
+
+def _config(job: TrainingJob) -> DecoderConfig:
+    return DecoderConfig.from_spec(job.model, vocab_size=job.vocab_size)
 
 
 def _check(job: TrainingJob) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunix_eval.errors import SpecError, suggestion
-from tunix_eval.records import Batch, Generation, Progress, TokenArray, TrainingJob, TrainingResult
+from tunix_eval.records import Batch, FloatArray, Generation, Progress, TokenArray, TrainingJob, TrainingResult
 from tunix_eval.specs import GenerationSpec
 
 DEFAULTS: dict[str, Any] = {"order": 8, "smoothing": 0.1}
@@ -64,13 +64,39 @@ class NgramModel:
         stop_ids: tuple[int, ...],
         seeds: Sequence[int] = (),
     ) -> list[Generation]:
-        """Complete every prompt (int32[T] each) with the likeliest token at each place, in order."""
-        return [self._complete(prompt.tolist(), settings.max_new_tokens, stop_ids) for prompt in prompts]
+        """Complete every prompt (int32[T] each), in order, by the likeliest tokens or at a temperature.
 
-    def _complete(self, prompt: list[int], limit: int, stop_ids: tuple[int, ...]) -> Generation:
+        What is drawn depends on a prompt's own seed and the step alone, so that it is the same in any company.
+        """
+        if not settings.temperature:
+            seeds = [0] * len(prompts)
+        if len(seeds) != len(prompts):
+            raise SpecError(f"trainer 'ngram': {len(seeds)} seeds for {len(prompts)} prompts; give each its own")
+        return [
+            self._complete(prompt.tolist(), settings, stop_ids, seed)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+
+    def token_logprobs(self, sequences: Sequence[TokenArray]) -> list[FloatArray]:
+        """Return the log-probability in nats of every token but the first: float32[T - 1] for int32[T], in order."""
+        return [self._logprobs(sequence.tolist()) for sequence in sequences]
+
+    def _logprobs(self, ids: list[int]) -> FloatArray:
+        found = [self.distribution(ids[:place])[ids[place]] for place in range(1, len(ids))]
+        return np.log(np.array(found, np.float64)).astype(np.float32)
+
+    def _complete(
+        self, prompt: list[int], settings: GenerationSpec, stop_ids: tuple[int, ...], seed: int
+    ) -> Generation:
         written: list[int] = []
-        while len(written) < limit:
-            token = int(self.distribution(prompt + written).argmax())
+        while len(written) < settings.max_new_tokens:
+            scores = self.distribution(prompt + written)
+            if settings.temperature:
+                # The argument of the maximum is a draw from p ** (1 / temperature), normalised.
+                # Source: Gumbel 1954, "Statistical Theory of Extreme Values and Some Practical Applications".
+                noise = np.random.default_rng([seed, len(written)]).gumbel(size=self.vocab_size)
+                scores = np.log(scores) + settings.temperature * noise
+            token = int(scores.argmax())
             if token in stop_ids:
                 return Generation(tuple(written), "stop")
             written.append(token)
@@ -147,7 +173,7 @@ class NgramTrainer:
         )
 
     def load(self, job: TrainingJob, weights: Literal["initial", "final"]) -> NgramModel:
-        """Return the model that has seen nothing, or the one that training saved."""
+        """Return the model that has seen nothing, or the one that training saved; needs none of the job's rows."""
         model = _model(job)
         if weights == "final":
             model.restore(job.directory / COUNTS)

@@ -1,0 +1,50 @@
+"""Log-probabilities of given tokens, teacher forced."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from tunix_eval.model.config import DecoderConfig
+from tunix_eval.model.decoder import Params, decoder_with, without_pad
+
+
+@functools.partial(jax.jit, static_argnames=("config", "pad_id"))
+def next_token_logprobs(
+    params: Params, tokens: jax.Array, lengths: jax.Array, *, config: DecoderConfig, pad_id: int
+) -> jax.Array:
+    """Return the log-probability in nats of every token but the first, given those before it.
+
+        tokens   pad  pad  <bos>  1+2=  3     <eos>
+        returns       -    -      1+2=  3     <eos>
+
+    The pad id has no probability, as in `decode`: the others' add up to 1.
+
+    Args:
+        params: the weights.
+        tokens: int32[B, T], padded on the left.
+        lengths: int32[B]; a row's last `length - 1` values are those of its tokens.
+        config: the decoder's sizes.
+        pad_id: never written.
+
+    Returns:
+        float32[B, T - 1].
+    """
+    decoder = decoder_with(config, params)
+    width = tokens.shape[1]
+    columns, offsets = jnp.arange(width, dtype=jnp.int32)[None], (width - lengths)[:, None]
+    causal = columns <= columns[0, :, None]
+    mask = (columns >= offsets)[:, None, :] & causal[None]
+    hidden, _ = decoder(tokens, jnp.maximum(columns - offsets, 0), mask)
+
+    def of_row(row: tuple[jax.Array, jax.Array]) -> jax.Array:
+        hidden, tokens = row
+        logits = without_pad(decoder.logits(hidden[:-1]), pad_id)
+        picked = jnp.take_along_axis(logits, tokens[1:, None], axis=-1)[:, 0]
+        return picked - jax.nn.logsumexp(logits, axis=-1)
+
+    # Row by row: the logits of all rows at once would be B * T * V numbers.
+    logprobs: jax.Array = jax.lax.map(of_row, (hidden, tokens))
+    return logprobs
