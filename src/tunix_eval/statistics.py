@@ -99,6 +99,15 @@ def wilson_interval(successes: float, n: int, level: float) -> tuple[float, floa
     return max(0.0, center - half), min(1.0, center + half)
 
 
+def mean_interval(
+    values: Sequence[float], level: float, clusters: Sequence[str | None] | None = None
+) -> tuple[float, float] | None:
+    """Return the interval of a mean: Wilson's for 0/1 values that share no cluster, else t."""
+    if is_binary(values) and not shares_cluster(clusters or ()):
+        return wilson_interval(sum(values), len(values), level)
+    return mean_estimate(values, clusters).interval(level)
+
+
 def tango_statistic(won: int, lost: int, n: int, delta: float) -> float:
     """Return the score statistic of "the paired difference of two rates is delta"; falls as delta grows.
 

@@ -11,7 +11,10 @@ from tunix_eval.gate.baseline import (
 )
 from tunix_eval.gate.baseline_file import baseline_text, read_baseline
 from tunix_eval.gate.changes import describe_change, same_content
+from tunix_eval.gate.correction import corrected
+from tunix_eval.gate.needed import needed
 from tunix_eval.gate.rules import decide
+from tunix_eval.gate.scale import check_scale
 
 __all__ = [
     "Baseline",
@@ -20,9 +23,12 @@ __all__ = [
     "baseline_runs",
     "baseline_text",
     "check_comparable",
+    "check_scale",
+    "corrected",
     "decide",
     "describe_change",
     "make_baseline",
+    "needed",
     "read_baseline",
     "run_scores",
     "same_content",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from tunix_eval.errors import BaselineError, suggestion
 from tunix_eval.records import RunScores, ScoredItem
+from tunix_eval.statistics import mean
 from tunix_eval.tables import Table
 
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -36,7 +38,8 @@ class BaselineMetric(Table):
     """Over the scorer's name, version and parameters."""
     lower_is_better: bool
     scores: dict[str, tuple[Finite | None, ...]] = Field(min_length=1)
-    """Item id -> k values, one a run in the order of `runs`; None could not be measured, and fails its gate."""
+    """Item id -> k values, one a run in the order of `runs`: with repeats the mean over the item's completions. None
+    could not be measured, and fails its gate."""
 
 
 class Baseline(Table):
@@ -90,7 +93,7 @@ def make_baseline(
         evalset_sha256: its digest.
         prompts_sha256: digest of the token ids of its prompts.
         scorers: metric -> the scorer's digest, and whether lower is better.
-        runs: k runs with their scored items.
+        runs: k runs with their scored items, one a completion.
         created_at: an aware time.
 
     Raises:
@@ -118,9 +121,11 @@ def make_baseline(
 
 
 def run_scores(scored: Sequence[ScoredItem], metric: str, *, run_id: str, seed: int, weights_sha256: str) -> RunScores:
-    """Return one run's values for a metric, as gates take them."""
-    values = {one.completion.item_id: one.scores[metric].value for one in scored}
-    return RunScores(run_id=run_id, seed=seed, weights_sha256=weights_sha256, values=values)
+    """Return one run's values for a metric, as gates take them.
+
+    The value of an item with several completions is their mean, and None where one of them has none.
+    """
+    return RunScores(run_id=run_id, seed=seed, weights_sha256=weights_sha256, values=_item_values(metric, scored))
 
 
 def baseline_runs(baseline: Baseline, metric: str) -> list[RunScores]:
@@ -185,5 +190,17 @@ def _metric(baseline: Baseline, metric: str, *, where: str) -> BaselineMetric:
 def _scores(
     metric: str, runs: Sequence[tuple[BaselineRun, Sequence[ScoredItem]]]
 ) -> dict[str, tuple[float | None, ...]]:
-    columns = [{one.completion.item_id: one.scores[metric].value for one in items} for _, items in runs]
+    columns = [_item_values(metric, items) for _, items in runs]
     return {item_id: tuple(column[item_id] for column in columns) for item_id in sorted(columns[0])}
+
+
+def _item_values(metric: str, scored: Sequence[ScoredItem]) -> dict[str, float | None]:
+    completions: dict[str, list[float | None]] = defaultdict(list)
+    for one in scored:
+        completions[one.completion.item_id].append(one.scores[metric].value)
+    return {item_id: _mean_of_all(values) for item_id, values in completions.items()}
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if len(known) == len(values) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,13 @@ class Comparison:
     p_value: float | None = None
     """One-sided, of "the worsening is at most the margin"; None where the data cannot tell."""
     detectable: float | None = None
+    """The worsening that the test would find with 80% power."""
+    stderr: float | None = None
+    """Of the worsening where nothing changed; None where it cannot be told."""
+    dof: float = math.inf
+    """Of the standard error; infinite for 0/1 values, where it follows from how many items flip."""
+    bootstrap: tuple[float, float] | None = None
+    """(1 - 2 alpha) bootstrap interval of the worsening, beside that of a paired t test."""
     lost: int = 0
     """Items that are worse on the second side."""
     won: int = 0
@@ -38,7 +46,8 @@ def t_comparison(
     if worsening.stderr == 0:
         p_value = 0.5 if excess == 0 else float(excess < 0)
         note = (f"the change is the same for all {unit}, so that its spread is zero",) if worsening.mean else ()
-        return Comparison(unit, method, worsening.mean, worsening.interval(1 - 2 * alpha), p_value, notes=note)
+        interval = worsening.interval(1 - 2 * alpha)
+        return Comparison(unit, method, worsening.mean, interval, p_value, stderr=0.0, dof=worsening.dof, notes=note)
     return Comparison(
         unit,
         method,
@@ -46,4 +55,6 @@ def t_comparison(
         interval=worsening.interval(1 - 2 * alpha),
         p_value=t_cdf(worsening.dof, -excess / worsening.stderr),
         detectable=detectable_by_t(worsening.stderr, worsening.dof, alpha=alpha, margin=margin),
+        stderr=worsening.stderr,
+        dof=worsening.dof,
     )

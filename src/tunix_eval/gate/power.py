@@ -1,4 +1,4 @@
-"""The smallest change that a test would find with 80% power, given the spread that was seen."""
+"""The smallest change that a test would find with 80% power, and how much data a proof of "no worse" takes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from tunix_eval.statistics import bisect, noncentral_t_cdf, normal_quantile, t_quantile
 
 POWER = 0.8
+_MOST_RUNS = 100
 
 
 def detectable_by_t(stderr: float, dof: int, *, alpha: float, margin: float = 0.0) -> float:
@@ -42,3 +43,50 @@ def detectable_by_pairs(discordant: int, n: int, *, alpha: float, margin: float 
 
     # With nothing flipped, d = 0 solves the equation too; it is no drop.
     return bisect(surplus, max(margin, 1e-9), 1.0) if surplus(1.0) >= 0 else None
+
+
+def items_needed(variance: float, *, margin: float, alpha: float, binary: bool) -> int:
+    """Return the items with which a worsening of the margin is excluded with 80% power where nothing changed.
+
+    Solves z(1 - alpha) * sqrt(null) + z(0.8) * sqrt(variance) = sqrt(n) * margin. For 0/1 values the variance is
+    the share of items that flip; under the hypothesis that is at least the margin, and null is it less margin^2.
+
+    Source: Connor (1987), Biometrics 43, 207-211, with the hypotheses exchanged.
+
+    Args:
+        variance: of one item's difference.
+        margin: above 0.
+        alpha: one-sided error rate.
+        binary: whether the values are 0 or 1.
+    """
+    null = max(variance, margin) - margin * margin if binary else variance
+    noise = normal_quantile(1 - alpha) * math.sqrt(max(null, 0.0)) + normal_quantile(POWER) * math.sqrt(variance)
+    return max(1, math.ceil((noise / margin) ** 2))
+
+
+def runs_needed(stddev: float, k: int, *, margin: float, alpha: float) -> tuple[int, int]:
+    """Return the runs with which a worsening of the margin is excluded with 80% power where nothing changed.
+
+    Returns the fewest current runs against the k of the baseline; where 100 would not do, the same count for both
+    sides.
+
+    Args:
+        stddev: of a run mean, above 0.
+        k: baseline runs, at least 2.
+        margin: above 0.
+        alpha: one-sided error rate.
+    """
+
+    def power(j: int, k: int) -> float:
+        dof = j + k - 2
+        noncentrality = margin / (stddev * math.sqrt(1 / j + 1 / k))
+        return 1 - noncentral_t_cdf(dof, noncentrality, t_quantile(dof, 1 - alpha))
+
+    for j in range(1, _MOST_RUNS + 1):
+        if power(j, k) >= POWER:
+            return j, k
+    # With the normal distribution in place of t, which asks for a few runs less.
+    both = math.ceil(2 * ((normal_quantile(1 - alpha) + normal_quantile(POWER)) * stddev / margin) ** 2)
+    while power(both, both) < POWER:
+        both += 1
+    return both, both

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tunix_eval.errors import SpecError
+from tunix_eval.figures import p_text
 from tunix_eval.gate.comparison import Comparison
-from tunix_eval.gate.paired import compare_items
-from tunix_eval.gate.runs import compare_runs
-from tunix_eval.gate.verdicts import Case, comparison_verdict, run_mean, threshold_verdict, undecidable
-from tunix_eval.records import RunScores, Verdict
+from tunix_eval.gate.look import by_runs, compare
+from tunix_eval.gate.needed import enough_for
+from tunix_eval.gate.scale import check_scale
+from tunix_eval.gate.verdicts import (
+    Case,
+    Decision,
+    comparison_verdict,
+    mean_of_means,
+    threshold_verdict,
+    undecidable,
+)
+from tunix_eval.records import Outcome, RunScores, Verdict
 from tunix_eval.specs import GateSpec
-from tunix_eval.statistics import mean
+from tunix_eval.statistics import t_cdf
+
+CONFIRM_BELOW = 0.2
+"""The one-sided p of the first look from which on fresh runs are asked for."""
+_ROUNDING = 1e-9
+
+Fresh = Callable[[int], Sequence[RunScores]]
+"""Takes how many more runs are wanted, gives those that can be had: other training seeds of the current spec."""
 
 
 def decide(
@@ -25,13 +40,20 @@ def decide(
     reference: Sequence[RunScores] = (),
     lower_is_better: bool,
     clusters: Mapping[str, str] | None = None,
+    bounds: tuple[float, float] | None = None,
+    fresh: Fresh | None = None,
 ) -> Verdict:
     """Decide a gate from records.
 
-    no_worse fails when a worsening beyond the margin is proven (p <= alpha). Where the weights are those of a
-    baseline run, items are compared with that run's; otherwise run means with run means. Against a single
-    baseline run it fails only with an explicit margin, because the noise between training seeds is unknown.
-    better passes when an improvement is proven. at_least compares the current mean with a threshold.
+    no_worse fails when a worsening beyond the margin is proven (p <= alpha); non_inferior passes when one of the
+    margin or more is excluded, fails when one beyond it is proven, and is undecided in between; better passes when
+    an improvement is proven. max_drop fails when the mean got worse by more than it allows. These four compare
+    items where the weights are those of a run of the reference, or where each side is one run; else run means.
+    at_least and at_most hold the current mean against a threshold, whichever side is better.
+
+    One run against one of other weights never fails no_worse without an explicit margin, because the noise between
+    training seeds is unknown. Between retrained runs a first look with p <= 0.2 asks for `gate.confirm` fresh runs,
+    and all of them decide. Source: docs/decisions/0004-confirm-before-alarm.md.
 
     Every rule fails where a value is missing, or where the two sides do not have the same items.
 
@@ -43,25 +65,34 @@ def decide(
         reference: the runs of the baseline, or of the other model.
         lower_is_better: as the scorer declares it.
         clusters: item id -> its cluster; items that are not in it stand alone.
+        bounds: the least and the greatest value of the metric, where the scorer declares them.
+        fresh: gives runs for the second look; called once at most.
 
     Raises:
-        SpecError: at_least on a metric that is better when lower.
+        SpecError: a margin, drop or threshold beyond the bounds.
     """
     case = Case(gate, run_name, evalset, current, reference, lower_is_better, clusters or {})
-    if gate.rule == "at_least" and lower_is_better:
-        raise SpecError(f"{case.where}: lower is better for '{gate.metric}', so at_least does not fit; use no_worse")
+    check_scale(gate, bounds, where=case.where)
     if trouble := _trouble(case):
         return undecidable(case, trouble)
-    if gate.value is not None:
-        return threshold_verdict(case, gate.value)
-    return _no_worse(case) if gate.rule == "no_worse" else _better(case)
+    match gate.rule:
+        case "at_least" | "at_most":
+            return threshold_verdict(case, gate.value or 0.0, "least" if gate.rule == "at_least" else "most")
+        case "no_worse":
+            return _no_worse(case, fresh)
+        case "non_inferior":
+            return _non_inferior(case)
+        case "max_drop":
+            return _max_drop(case)
+        case "better":
+            return _better(case)
 
 
 def _trouble(case: Case) -> str:
     """Say why nothing can be decided; an empty string where something can."""
     if not case.current or not case.current[0].values:
         return f"no item of {case.evalset} was scored; a gate over nothing fails"
-    if case.gate.rule != "at_least" and not case.reference:
+    if case.gate.rule not in ("at_least", "at_most") and not case.reference:
         return "no run to compare with; run `pytest --tunix-train --tunix-update-baselines` to make a baseline"
     ids = case.current[0].values.keys()
     for run in (*case.current, *case.reference):
@@ -82,55 +113,67 @@ def _some(ids: Sequence[str]) -> str:
     return f"{len(ids)} item{'s'[: len(ids) != 1]} ({', '.join(ids[:3])}{more})"
 
 
-def _no_worse(case: Case) -> Verdict:
-    pairs = ((ours, theirs) for ours in case.current for theirs in case.reference)
-    pair = next((pair for pair in pairs if pair[0].weights_sha256 == pair[1].weights_sha256), None)
-    if pair:
-        case = replace(case, current=[pair[0]], reference=[pair[1]])
-        compared, note = _by_items(case), f"same weights as baseline run {pair[1].run_id}"
-        return comparison_verdict(case, compared, failed=not _passes_alarm(case, compared), notes=(note,))
-    if len(case.reference) > 1:
-        compared = _by_runs(case)
-        return comparison_verdict(case, compared, failed=not _passes_alarm(case, compared))
-    compared, note = _by_items(case), "one baseline run, so that the noise between training seeds is unknown"
-    if case.gate.margin is None:
-        note += ": fails only with a margin, or against several baseline runs"
-    failed = case.gate.margin is not None and not _passes_alarm(case, compared)
-    return comparison_verdict(case, compared, failed=failed, notes=(note,))
+def _no_worse(case: Case, fresh: Fresh | None) -> Verdict:
+    look = compare(case)
+    near = look.compared.p_value is not None and look.compared.p_value <= CONFIRM_BELOW
+    if look.kind == "retrained" and near and fresh and case.gate.confirm:
+        case = replace(case, current=[*case.current, *fresh(case.gate.confirm)])
+        if trouble := _trouble(case):
+            return undecidable(case, trouble)
+        look = replace(look, case=case, compared=by_runs(case))
+    notes, blind = look.notes, look.kind == "one run each" and case.gate.margin is None
+    if blind:
+        notes = (f"{notes[0]}: fails only with a margin, or against several baseline runs",)
+    # A test that could not be made does not pass.
+    alarm = look.compared.p_value is None or look.compared.p_value <= case.gate.alpha
+    outcome: Outcome = "failed" if alarm and not blind else "passed"
+    return comparison_verdict(look.case, Decision(outcome, look.compared, case.gate.margin or 0.0, notes=notes))
+
+
+def _non_inferior(case: Case) -> Verdict:
+    look = compare(case)
+    gate, worse = case.gate, look.compared.p_value
+    # The tests of "at most the margin" and of "at least the margin" go by one statistic.
+    compared = replace(look.compared, p_value=None if worse is None else 1 - worse)
+    outcome: Outcome = "failed"
+    remarks: tuple[str, ...] = ()
+    if worse is not None and 1 - worse <= gate.alpha:
+        outcome = "passed"
+    elif worse is not None and worse <= gate.alpha:
+        remarks = (f"proven to exceed the margin, p {p_text(worse)}",)
+    elif worse is not None:
+        outcome = "skipped" if gate.undecided == "skip" else "failed"
+        sides = {"j": len(look.case.current), "k": len(look.case.reference)}
+        enough = enough_for(gate, compared, n_items=len(case.current[0].values), **sides)
+        remarks = ("undecided" + (f": passing 80 times in 100 if nothing changed takes {enough}" if enough else ""),)
+    return comparison_verdict(look.case, Decision(outcome, compared, gate.margin, remarks, look.notes))
+
+
+def _max_drop(case: Case) -> Verdict:
+    look = compare(case)
+    allowed = case.gate.allowed_drop(mean_of_means(look.case.reference))
+    outcome: Outcome = "failed" if look.compared.worsening - allowed > _ROUNDING * max(1.0, allowed) else "passed"
+    # The rule knows neither p nor power.
+    compared = replace(look.compared, method="limit on the mean", p_value=None, detectable=None)
+    alarms = _false_alarms(look.compared, allowed)
+    remarks: tuple[str, ...] = ()
+    if alarms is not None:
+        least = "at least " if look.kind == "one run each" else ""
+        times = round(100 * alarms)
+        remarks = (f"this rule fails {least}{times} time{'s'[: times != 1]} in 100 though nothing changed",)
+    return comparison_verdict(look.case, Decision(outcome, compared, allowed, remarks, look.notes, alarms))
+
+
+def _false_alarms(compared: Comparison, allowed: float) -> float | None:
+    """Return how often a change of that spread exceeds what is allowed; None where the spread is unknown."""
+    if compared.stderr is None:
+        return None
+    return t_cdf(compared.dof, -allowed / compared.stderr) if compared.stderr else 0.0
 
 
 def _better(case: Case) -> Verdict:
-    several = len(case.current) + len(case.reference) > 2
-    compared = _by_runs(case) if several else _by_items(case)
-    notes = () if several else ("one run each, so that the noise between training seeds is unknown",)
-    proven = compared.p_value is not None and compared.p_value <= case.gate.alpha
-    return comparison_verdict(case, compared, failed=not proven, notes=notes)
-
-
-def _passes_alarm(case: Case, compared: Comparison) -> bool:
-    """Tell whether no worsening is proven; a test that could not be made does not pass."""
-    return compared.p_value is not None and compared.p_value > case.gate.alpha
-
-
-def _by_items(case: Case) -> Comparison:
-    ids = sorted(case.current[0].values)
-    sides = [[_item_mean(runs, item_id) for item_id in ids] for runs in (case.reference, case.current)]
-    first, second = reversed(sides) if case.swapped else sides
-    labels = [case.clusters.get(item_id) for item_id in ids]
-    return compare_items(first, second, alpha=case.gate.alpha, margin=case.gate.margin or 0.0, clusters=labels)
-
-
-def _by_runs(case: Case) -> Comparison:
-    sides = [[run_mean(run) for run in runs] for runs in (case.reference, case.current)]
-    first, second = reversed(sides) if case.swapped else sides
-    compared = compare_runs(first, second, alpha=case.gate.alpha, margin=case.gate.margin or 0.0)
-    if compared is not None:
-        return compared
-    # Five baseline runs at 1.000 do not prove that a run at 0.995 is worse: their spread is too small to be seen.
-    compared = _by_items(case)
-    note = "the runs of each side have one mean, so that their noise cannot be seen: items were compared"
-    return replace(compared, method=f"{compared.method}, item means over runs", notes=(*compared.notes, note))
-
-
-def _item_mean(runs: Sequence[RunScores], item_id: str) -> float:
-    return mean([value for run in runs if (value := run.values[item_id]) is not None])
+    look = compare(case)
+    proven = look.compared.p_value is not None and look.compared.p_value <= case.gate.alpha
+    return comparison_verdict(
+        look.case, Decision("passed" if proven else "failed", look.compared, None, notes=look.notes)
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tunix_eval.figures import decimals, fixed, interval_text, p_text
 from tunix_eval.gate.comparison import Comparison
-from tunix_eval.records import RunScores, Verdict
+from tunix_eval.records import Outcome, RunScores, Verdict
 from tunix_eval.specs import GateSpec
-from tunix_eval.statistics import mean
+from tunix_eval.statistics import mean, mean_estimate, mean_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,21 @@ class Case:
         return self.lower_is_better != (self.gate.rule == "better")
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a rule makes of a comparison."""
+
+    outcome: Outcome
+    compared: Comparison
+    """With the p value that the rule goes by."""
+    allowed: float | None
+    """The worsening that is let pass, or is to be excluded."""
+    remarks: tuple[str, ...] = ()
+    """Of the reason alone."""
+    notes: tuple[str, ...] = ()
+    false_alarms: float | None = None
+
+
 def run_mean(run: RunScores) -> float:
     """Return the mean over a run's items, all of which have a value."""
     return mean([value for value in run.values.values() if value is not None])
@@ -66,19 +82,22 @@ def undecidable(case: Case, trouble: str) -> Verdict:
     )
 
 
-def threshold_verdict(case: Case, threshold: float) -> Verdict:
+def threshold_verdict(case: Case, threshold: float, side: Literal["least", "most"]) -> Verdict:
     """Return the verdict of a mean against a threshold."""
     current, n_items = mean_of_means(case.current), len(case.current[0].values)
     runs = f", mean of {len(case.current)} runs" if len(case.current) > 1 else ""
-    shown = fixed(current, decimals(current, threshold))
+    places = decimals(current, threshold)
+    interval = _interval_of_the_mean(case)
+    known = f" (95% interval {interval_text(interval, places)})" if interval else ""
+    over = f"{fixed(current, places)} over {n_items} items{runs}{known}"
     return Verdict(
         rule=case.gate.rule,
         metric=case.gate.metric,
         run_name=case.run_name,
         run_id=case.current[0].run_id,
         evalset=case.evalset,
-        outcome="passed" if current >= threshold else "failed",
-        reason=f"{case.where}: {shown} over {n_items} items{runs}, at least {threshold:g} was asked for",
+        outcome="passed" if (current >= threshold if side == "least" else current <= threshold) else "failed",
+        reason=f"{case.where}: {over}, at {side} {threshold:g} was asked for",
         unit="none",
         method="threshold",
         reference=threshold,
@@ -88,61 +107,89 @@ def threshold_verdict(case: Case, threshold: float) -> Verdict:
     )
 
 
-def comparison_verdict(case: Case, compared: Comparison, *, failed: bool, notes: tuple[str, ...] = ()) -> Verdict:
+def _interval_of_the_mean(case: Case) -> tuple[float, float] | None:
+    """Return the 95% interval of one run's mean over the items, as its scorecard has it; of several, over the runs."""
+    if len(case.current) > 1:
+        return mean_estimate([run_mean(run) for run in case.current]).interval(0.95)
+    pairs = [(value, case.clusters.get(one)) for one, value in case.current[0].values.items() if value is not None]
+    return mean_interval([value for value, _ in pairs], 0.95, [cluster for _, cluster in pairs])
+
+
+def comparison_verdict(case: Case, decision: Decision) -> Verdict:
     """Return the verdict of a comparison of the case's current runs with its reference."""
-    gate, sign = case.gate, 1 if case.swapped else -1
-    interval = compared.interval and sorted(sign * end for end in compared.interval)
+    gate, compared = case.gate, decision.compared
+    notes = (*decision.notes, *compared.notes)
     return Verdict(
         rule=gate.rule,
         metric=gate.metric,
         run_name=case.run_name,
         run_id=case.current[0].run_id,
         evalset=case.evalset,
-        outcome="failed" if failed else "passed",
-        reason=_reason(case, compared, (*notes, *compared.notes)),
+        outcome=decision.outcome,
+        reason=_reason(case, decision, notes),
         unit=compared.unit,
         method=compared.method,
         reference=mean_of_means(case.reference),
         current=mean_of_means(case.current),
-        delta=sign * compared.worsening,
-        interval=(interval[0], interval[1]) if interval else None,
+        delta=-compared.worsening if not case.swapped else compared.worsening,
+        interval=_turned(compared.interval, negate=not case.swapped),
         p_value=compared.p_value,
+        bootstrap=_turned(compared.bootstrap, negate=not case.swapped),
+        false_alarms=decision.false_alarms,
         alpha=gate.alpha,
-        margin=None if gate.rule == "better" else gate.margin or 0.0,
+        margin=decision.allowed,
         n_items=len(case.current[0].values),
         n_runs=len(case.reference),
         detectable=compared.detectable,
-        notes=(*notes, *compared.notes),
+        notes=notes,
     )
 
 
-def _reason(case: Case, compared: Comparison, notes: tuple[str, ...]) -> str:
+def _turned(interval: tuple[float, float] | None, *, negate: bool) -> tuple[float, float] | None:
+    return (-interval[1], -interval[0]) if interval and negate else interval
+
+
+def _reason(case: Case, decision: Decision, notes: tuple[str, ...]) -> str:
     """Write the paragraph.
 
     addition/exact: 0.980 -> 0.910 over 200 items (lost 17, won 3; drop 0.070, 90% interval 0.036 to 0.110,
     p 0.0007, allowed 0); mid-p McNemar, Tango's interval; a drop of 0.055 would be found 80 times in 100
     """
-    gate, better = case.gate, case.gate.rule == "better"
+    compared, better = decision.compared, case.gate.rule == "better"
     reference, current = mean_of_means(case.reference), mean_of_means(case.current)
     places = decimals(reference, current, compared.worsening)
     bad, good = ("rise", "fall") if case.lower_is_better else ("drop", "gain")
     sought, other = (good, bad) if better else (bad, good)
-    seen, sign = (sought, 1) if compared.worsening >= 0 else (other, -1)
+    seen, fell = (sought, False) if compared.worsening >= 0 else (other, True)
     facts = [f"{seen} {fixed(abs(compared.worsening), places)}"]
-    if compared.interval:
-        low, high = sorted(sign * end for end in compared.interval)
-        facts.append(f"{100 * (1 - 2 * gate.alpha):g}% interval {interval_text((low, high), places)}")
-    facts.append("p unknown" if compared.p_value is None else f"p {p_text(compared.p_value)}")
-    facts.append(f"needs p at most {gate.alpha:g}" if better else f"allowed {gate.margin or 0:g}")
-    head = f"{case.where}: {fixed(reference, places)} -> {fixed(current, places)}"
+    if interval := _turned(compared.interval, negate=fell):
+        facts.append(f"{100 * (1 - 2 * case.gate.alpha):g}% interval {interval_text(interval, places)}")
+    facts += _asked_for(case, decision, bad)
     over = f"{len(case.current[0].values)} items"
     if compared.unit == "items":
         lost, won = (compared.won, compared.lost) if better else (compared.lost, compared.won)
-        detail = f"lost {lost}, won {won}; {', '.join(facts)}"
+        facts[0] = f"lost {lost}, won {won}; {facts[0]}"
     else:
         over += f", {len(case.current)} run{'s'[: len(case.current) != 1]} against {len(case.reference)}"
-        detail = ", ".join(facts)
     after = [compared.method]
+    if bootstrap := _turned(compared.bootstrap, negate=fell):
+        after.append(f"bootstrap {interval_text(bootstrap, places)}")
     if compared.detectable is not None:
         after.append(f"a {sought} of {fixed(compared.detectable, places)} would be found 80 times in 100")
-    return "; ".join([f"{head} over {over} ({detail})", *after, *notes])
+    head = f"{case.where}: {fixed(reference, places)} -> {fixed(current, places)} over {over}"
+    return "; ".join([f"{head} ({', '.join(facts)})", *after, *decision.remarks, *notes])
+
+
+def _asked_for(case: Case, decision: Decision, bad: str) -> list[str]:
+    """Write what was found of p, and what the rule asks for."""
+    p = "p unknown" if decision.compared.p_value is None else f"p {p_text(decision.compared.p_value)}"
+    allowed, needs = decision.allowed or 0, f"needs p at most {case.gate.alpha:g}"
+    match case.gate.rule:
+        case "better":
+            return [p, needs]
+        case "non_inferior":
+            return [f"{p} against a {bad} of {allowed:g}", needs]
+        case "max_drop":
+            return [f"allowed {allowed:.4g} ({case.gate.drop})"]
+        case _:
+            return [p, f"allowed {allowed:g}"]
