@@ -105,7 +105,8 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         (
             '"at_least"',
             '"at_leest"',
-            "gates.0.rule: found 'at_leest', expected no_worse, better, at_least. Did you mean 'at_",
+            "gates.0.rule: found 'at_leest', expected no_worse, non_inferior, better, at_least, at_most, max_drop. "
+            "Did you mean 'at_",
         ),
         (
             'preset = "tiny"',
@@ -114,7 +115,11 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         ),
         ("[training]", "[trainng]", "unknown key 'trainng'. Did you mean 'training'?"),
         ('name = "addition"', 'name = "../up"', "name: '../up' is no key"),
-        ("[model]", "[generation]\ntemperature = 0.7\n[model]", "generation.temperature: 0.7 was asked for"),
+        (
+            "[model]",
+            "[generation]\nrepeats = 4\n[model]",
+            "generation: 4 repeats at temperature 0 write the same text each time and measure nothing",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_key(run_file: Path, old: str, new: str, message: str) -> None:
@@ -122,6 +127,40 @@ def test_a_mistake_is_named_with_its_key(run_file: Path, old: str, new: str, mes
     with pytest.raises(SpecError) as caught:
         read_run_file(run_file)
     assert f"{run_file}: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rule": "non_inferior"}, "non_inferior needs margin"),
+        ({"rule": "non_inferior", "margin": 0.0}, "non_inferior needs a margin above 0"),
+        ({"rule": "non_inferior", "margin": 0.1, "confirm": 1}, "non_inferior takes no confirm; it takes evalset, "),
+        ({"rule": "at_most"}, "at_most needs value"),
+        ({"rule": "max_drop"}, "max_drop needs drop"),
+        ({"rule": "max_drop", "drop": "two"}, "found 'two', expected a share such as \"2%\", or a number"),
+        ({"rule": "max_drop", "drop": -0.1}, 'found -0.1, expected a share such as "2%", or a number from 0 on'),
+        ({"rule": "max_drop", "drop": "2%", "alpha": 0.1}, "max_drop takes no alpha; it takes evalset, drop"),
+        ({"rule": "no_worse", "runs": 3}, "no_worse takes no runs; it takes evalset, alpha, margin, confirm, test"),
+        ({"rule": "no_worse", "undecided": "skip"}, "no_worse takes no undecided"),
+        ({"rule": "no_worse", "test": "mid-p"}, "found 'mid-p', expected mid_p, exact. Did you mean 'mid_p'?"),
+        ({"rule": "no_worse", "confirm": -1}, "confirm: Input should be greater than or equal to 0, found -1"),
+        ({"rule": "no_worse", "alpha": 0.5}, "alpha: Input should be less than 0.5, found 0.5"),
+    ],
+)
+def test_an_argument_that_does_not_fit_its_rule_is_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        validated(GateSpec, {"metric": "exact", **arguments}, where="gate")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("drop", "reference", "allowed"),
+    [("2%", 0.95, 0.019), ("2.5 %", -4.0, 0.1), (0.05, 0.95, 0.05), (3, 100.0, 3.0), ("0%", 0.9, 0.0)],
+)
+def test_what_max_drop_allows_is_a_share_of_the_reference_or_a_number(
+    drop: Any, reference: float, allowed: float
+) -> None:
+    assert GateSpec(rule="max_drop", metric="exact", drop=drop).allowed_drop(reference) == pytest.approx(allowed)
 
 
 def test_a_toml_error_carries_line_and_column(run_file: Path) -> None:

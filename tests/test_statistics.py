@@ -158,6 +158,14 @@ def test_a_paired_interval_of_binary_scores_is_tangos_unless_items_cluster():
     assert statistics.paired_interval(before, after, 0.9, clusters) == expected
 
 
+def test_the_interval_of_a_mean_is_wilsons_for_right_and_wrong_and_t_for_others():
+    values, clusters = [1.0, 0.0, 1.0, 1.0], ["a", "a", "b", "c"]
+    assert statistics.mean_interval(values, 0.95) == statistics.wilson_interval(3, 4, 0.95)
+    assert statistics.mean_interval(values, 0.95, clusters) == statistics.mean_estimate(values, clusters).interval(0.95)
+    graded = [0.5, 0.0, 1.0, 1.0]
+    assert statistics.mean_interval(graded, 0.9) == pytest.approx(stats.ttest_1samp(graded, 0).confidence_interval(0.9))
+
+
 @pytest.mark.parametrize("dof", [1, 2, 4, 30, 1000])
 def test_the_t_distribution_agrees_with_scipy_stats(dof):
     for t in (-5.0, -1.2, 0.0, 0.3, 4.0):

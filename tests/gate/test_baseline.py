@@ -3,6 +3,7 @@
 import subprocess
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -299,3 +300,28 @@ def test_a_baseline_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         baseline().run_name = "other"
     assert isinstance(baseline(), Baseline)
+
+
+def test_an_item_with_several_completions_has_their_mean():
+    items = [
+        ScoredItem(
+            item=one.item,
+            completion=msgspec.structs.replace(one.completion, repeat=repeat),
+            scores=one.scores,
+        )
+        for repeat, column in enumerate(([(1.0, 0.5), (0.0, 1.0)], [(0.0, 1.0), (0.0, None)], [(0.0, 3.0), (1.0, 2.0)]))
+        for one in scored(column)
+    ]
+    found = run_scores(items, "exact", run_id="r", seed=0, weights_sha256="w")
+    assert found.values == {"i0": pytest.approx(1 / 3), "i1": pytest.approx(1 / 3)}
+    made = make_baseline(
+        run_name="addition",
+        evalset="heldout",
+        evalset_sha256="s",
+        prompts_sha256="p",
+        scorers=SCORERS,
+        runs=[(provenance(0), items)],
+        created_at=NOON,
+    )
+    assert made.metrics["exact"].scores["i0"] == (pytest.approx(1 / 3),)
+    assert made.metrics["answer_nll"].scores == {"i0": (1.5,), "i1": (None,)}

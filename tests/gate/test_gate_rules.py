@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from tunix_eval.errors import SpecError
 from tunix_eval.gate import decide
@@ -142,9 +144,14 @@ def test_a_rise_fails_where_lower_is_better():
     assert "fall 0.209" in better.reason
 
 
-def test_at_least_refuses_a_metric_that_is_better_when_lower():
-    with pytest.raises(SpecError, match="lower is better for 'exact'"):
-        judge("at_least", [run(190, "now")], value=0.9, lower_is_better=True)
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_thresholds_are_plain_whichever_side_is_better(lower_is_better):
+    now = [graded([60.0, 80.0, 100.0], "now")]
+    found = [
+        judge(rule, now, value=value, lower_is_better=lower_is_better).outcome
+        for rule, value in (("at_most", 80), ("at_most", 79.9), ("at_least", 80), ("at_least", 80.1))
+    ]
+    assert found == ["passed", "failed", "passed", "failed"]
 
 
 # -------------------------------------------------------------------------------------------- better and at_least
@@ -179,7 +186,170 @@ def test_at_least_holds_at_the_threshold_itself():
     assert judge("at_least", [run(180, "now")], value=0.9).outcome == "passed"
     verdict = judge("at_least", [run(179, "now")], value=0.9)
     assert (verdict.outcome, verdict.unit, verdict.p_value) == ("failed", "none", None)
-    assert verdict.reason == "addition/exact: 0.895 over 200 items, at least 0.9 was asked for"
+    # Wilson's interval of 179 in 200.
+    known = "0.895 over 200 items (95% interval 0.845 to 0.930)"
+    assert verdict.reason == f"addition/exact: {known}, at least 0.9 was asked for"
+
+
+def test_a_threshold_on_several_runs_has_the_interval_of_their_means():
+    # Means 0.955, 0.960, 0.965: 0.96 +- 4.3027 * 0.005 / sqrt(3).
+    reason = judge("at_most", [run(right, f"r{right}") for right in (191, 192, 193)], value=0.99).reason
+    mean = "0.960 over 200 items, mean of 3 runs (95% interval 0.948 to 0.972)"
+    assert reason == f"addition/exact: {mean}, at most 0.99 was asked for"
+
+
+def test_a_threshold_on_clustered_items_has_the_interval_of_the_clusters():
+    clusters = {f"i{index:03d}": f"c{index // 100}" for index in range(N)}
+    # Two clusters, 100 and 90 right: t on 1 degree of freedom is wide.
+    reason = judge("at_least", [run(190, "now")], value=0.9, clusters=clusters).reason
+    assert "0.950 over 200 items (95% interval 0.315 to 1.585)" in reason
+
+
+# --------------------------------------------------------------------------------------------------- non_inferior
+
+
+def test_non_inferior_passes_when_a_drop_of_the_margin_is_excluded():
+    now = run(192, "now", weights="b194")
+    verdict = judge("non_inferior", [now], BASELINE, margin=0.05)
+    assert (verdict.outcome, verdict.method, verdict.margin) == ("passed", "Tango's score test", 0.05)
+    assert verdict.interval[0] > -0.05
+    assert "against a drop of 0.05, needs p at most 0.05" in verdict.reason
+
+
+def test_non_inferior_fails_when_a_drop_beyond_the_margin_is_proven():
+    verdict = judge("non_inferior", [run(170, "now", weights="b194")], BASELINE, margin=0.05)
+    assert verdict.outcome == "failed"
+    assert "proven to exceed the margin, p " in verdict.reason
+    assert "undecided" not in verdict.reason
+
+
+@pytest.mark.parametrize(("undecided", "outcome"), [("fail", "failed"), ("skip", "skipped")])
+def test_in_between_non_inferior_is_undecided_and_says_what_it_would_take(undecided, outcome):
+    now = run(186, "now", weights="b194", start=4)
+    verdict = judge("non_inferior", [now], BASELINE, margin=0.03, undecided=undecided)
+    assert verdict.outcome == outcome
+    assert verdict.interval[0] < -0.03 < verdict.interval[1]
+    # 8 of 200 items flip; under the hypothesis q = (0.1 + sqrt(0.01 - 4 * 0.04 * 0.03 * 1.03)) / 4 are lost, so that
+    # the test's variance is 2 q - 0.03 * 1.03 = 0.0547: (1.645 * sqrt(0.0547) + 0.842 * sqrt(0.04))^2 / 0.03^2 is 340.
+    assert "undecided: passing 80 times in 100 if nothing changed takes about 340 items (has 200)" in verdict.reason
+
+
+def test_a_test_that_cannot_be_made_is_no_undecided_one():
+    one = [graded([0.9], "now", "w")], [graded([0.9], "b", "w")]
+    assert judge("non_inferior", *one, margin=0.1, undecided="skip").outcome == "failed"
+
+
+def test_a_retrained_non_inferior_counts_the_runs_that_it_would_take():
+    verdict = judge("non_inferior", [run(190, "now")], BASELINE, margin=0.02)
+    assert (verdict.outcome, verdict.unit, verdict.n_runs) == ("failed", "runs", 5)
+    assert "if nothing changed takes about 2 runs (has 1)" in verdict.reason
+    more = [run(190, "now"), run(192, "more", start=60), run(191, "most", start=90)]
+    assert judge("non_inferior", more, BASELINE, margin=0.02).outcome == "passed"
+
+
+def test_non_inferior_to_one_run_of_other_weights_says_that_seed_noise_is_unknown():
+    verdict = judge("non_inferior", [run(192, "now")], BASELINE[:1], margin=0.1)
+    assert (verdict.outcome, verdict.unit) == ("passed", "items")
+    assert any("seeds is unknown" in note for note in verdict.notes)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_size=20), st.floats(0.01, 0.3), st.booleans()
+)
+def test_non_inferior_of_graded_scores_agrees_with_scipy(pairs, margin, lower):
+    before, after = [a for a, _ in pairs] + [0.25, 0.5], [b for _, b in pairs] + [0.5, 0.25]
+    sides = [graded(after, "now", "w")], [graded(before, "b", "w")]
+    verdict = judge("non_inferior", *sides, margin=margin, lower_is_better=lower)
+    drops = np.subtract(after, before) if lower else np.subtract(before, after)
+    expected = stats.ttest_1samp(drops, margin, alternative="less").pvalue
+    assert verdict.p_value == pytest.approx(expected, abs=1e-9)
+    assert (verdict.outcome == "passed") == (verdict.p_value <= 0.05)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 60), st.sampled_from([0.02, 0.05, 0.2]))
+def test_non_inferior_passes_exactly_where_the_interval_ends_before_the_margin(lost, won, stays, margin):
+    before = graded([1.0] * lost + [0.0] * won + [1.0] * stays, "b", "w")
+    after = graded([0.0] * lost + [1.0] * won + [1.0] * stays, "now", "w")
+    verdict = judge("non_inferior", [after], [before], margin=margin)
+    assert (verdict.outcome == "passed") == (verdict.interval[0] > -margin)
+
+
+# ------------------------------------------------------------------------------------------------------- max_drop
+
+
+def test_max_drop_fails_beyond_what_it_allows_and_not_at_it():
+    before = [run(190, "b", weights="w")]
+    outcomes = [judge("max_drop", [run(right, "n", weights="w")], before, drop=0.05).outcome for right in (180, 179)]
+    assert outcomes == ["passed", "failed"]
+    outcomes = [judge("max_drop", [run(right, "n", weights="w")], before, drop="10%").outcome for right in (171, 170)]
+    assert outcomes == ["passed", "failed"]
+
+
+def test_max_drop_reads_a_rise_as_worse_where_lower_is_better():
+    sides = [graded([1.2, 1.3], "now", "w")], [graded([1.0, 1.0], "b", "w")]
+    assert judge("max_drop", *sides, drop="20%", lower_is_better=True).outcome == "failed"
+    assert judge("max_drop", *sides, drop="20%", lower_is_better=False).outcome == "passed"
+
+
+def test_max_drop_says_how_often_it_fails_though_nothing_changed():
+    # sd of the baseline means sqrt(2.5) / 200; allowed 0.01 * 0.96: t = 0.0096 / (sd * sqrt(1.2)) on 4 degrees.
+    verdict = judge("max_drop", [run(191, "now", start=9)], BASELINE, drop="1%")
+    expected = stats.t.sf(0.0096 / (math.sqrt(2.5) / 200 * math.sqrt(1.2)), 4)
+    assert verdict.false_alarms == pytest.approx(expected, abs=1e-9)
+    assert f"this rule fails {100 * expected:.0f} times in 100 though nothing changed" in verdict.reason
+    assert (verdict.unit, verdict.p_value, verdict.margin) == ("runs", None, pytest.approx(0.0096))
+
+
+def test_one_baseline_run_bounds_the_false_alarms_of_max_drop_from_below():
+    # 14 items flip, so that the difference varies by sqrt(20) / 200; allowed 0.0194.
+    verdict = judge("max_drop", [run(192, "now", start=10)], [run(194, "b")], drop="2%")
+    assert verdict.false_alarms == pytest.approx(stats.norm.sf(0.0194 / (math.sqrt(14) / 200)), abs=1e-9)
+    assert "fails at least" in verdict.reason
+    assert any("seeds is unknown" in note for note in verdict.notes)
+
+
+# ------------------------------------------------------------------------------------------- what a verdict prints
+
+
+def test_exact_mcnemar_is_an_option():
+    verdict = judge("no_worse", [run(186, "now", weights="b194")], BASELINE, test="exact")
+    assert (verdict.p_value, verdict.method) == (pytest.approx(0.5**8), "exact McNemar, Tango's interval")
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_a_paired_t_has_a_bootstrap_interval_of_the_change_beside_it(lower):
+    rng = np.random.default_rng(2)
+    before = rng.random(40)
+    after = before - 0.05 + 0.1 * rng.random(40)
+    sides = [graded(after.tolist(), "now", "w")], [graded(before.tolist(), "b", "w")]
+    verdict = judge("no_worse", *sides, lower_is_better=lower)
+    assert verdict.bootstrap[0] < verdict.delta < verdict.bootstrap[1]
+    assert verdict.bootstrap == pytest.approx(verdict.interval, abs=0.003)
+    assert "; bootstrap " in verdict.reason
+
+
+def test_the_bootstrap_is_the_same_bits_whatever_the_order_of_the_items():
+    before, after = graded([0.1, 0.5, 0.3, 0.8], "b", "w"), graded([0.2, 0.4, 0.6, 0.5], "now", "w")
+    turned = [
+        RunScores(run_id=one.run_id, seed=0, weights_sha256="w", values=dict(reversed(one.values.items())))
+        for one in (after, before)
+    ]
+    assert judge("no_worse", [turned[0]], [turned[1]]) == judge("no_worse", [after], [before])
+
+
+def test_zero_one_and_clustered_scores_have_no_bootstrap():
+    assert judge("no_worse", [run(186, "now", weights="b194")], BASELINE).bootstrap is None
+    clusters = {f"i{index}": "c" for index in range(2)}
+    sides = [graded([0.1, 0.5, 0.3], "now", "w")], [graded([0.2, 0.4, 0.6], "b", "w")]
+    assert judge("no_worse", *sides, clusters=clusters).bootstrap is None
+
+
+def test_a_figure_on_the_wrong_scale_is_refused_before_anything_is_decided():
+    gate = GateSpec(rule="at_least", metric="exact", value=90)
+    with pytest.raises(SpecError, match="value 90 is on the wrong scale"):
+        decide(gate, run_name="r", evalset="e", current=[], lower_is_better=False, bounds=(0.0, 1.0))
 
 
 # ------------------------------------------------------------------------------------------------------ fail closed
@@ -187,12 +357,13 @@ def test_at_least_holds_at_the_threshold_itself():
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 @pytest.mark.parametrize("side", ["current", "reference"])
-@pytest.mark.parametrize("rule", ["no_worse", "better"])
+@pytest.mark.parametrize("rule", ["no_worse", "better", "non_inferior", "max_drop"])
 def test_an_item_without_a_value_fails_the_gate_and_is_named(rule, side, value):
     sound, broken = run(190, "sound"), run(190, "broken")
     broken.values["i007"] = value
     sides = ([broken], [sound]) if side == "current" else ([sound], [broken])
-    verdict = judge(rule, *sides, **({"than": "x"} if rule == "better" else {}))
+    needs = {"better": {"than": "x"}, "non_inferior": {"margin": 0.1, "undecided": "skip"}, "max_drop": {"drop": "50%"}}
+    verdict = judge(rule, *sides, **needs.get(rule, {}))
     assert verdict.outcome == "failed"
     assert f"1 item (i007) of 200 without a value in {side} run broken" in verdict.reason
 

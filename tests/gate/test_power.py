@@ -8,7 +8,8 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from tunix_eval.gate.paired import mcnemar
-from tunix_eval.gate.power import detectable_by_pairs, detectable_by_t
+from tunix_eval.gate.power import detectable_by_pairs, detectable_by_t, items_needed, runs_needed
+from tunix_eval.statistics import normal_cdf, tango_statistic
 
 
 @pytest.mark.parametrize("n", [5, 25, 200])
@@ -46,3 +47,30 @@ def test_with_no_flips_the_detectable_drop_is_a_few_items():
 
 def test_two_items_can_prove_no_drop():
     assert detectable_by_pairs(0, 2, alpha=0.05) is None
+
+
+@pytest.mark.parametrize(("flips", "margin"), [(0.28, 0.1), (0.28, 0.05), (0.07, 0.05), (0.0, 0.05)])
+def test_with_the_items_needed_unchanged_scores_are_proven_no_worse_about_80_times_in_100(flips, margin):
+    n = items_needed(flips, margin=margin, alpha=0.05, binary=True)
+    tables = np.random.default_rng(5).multinomial(n, [flips / 2, flips / 2, 1 - flips], size=2000)
+    passed = np.mean([normal_cdf(-tango_statistic(int(won), int(lost), n, -margin)) <= 0.05 for lost, won, _ in tables])
+    assert 0.77 <= passed <= 0.84 if flips else passed == 1
+
+
+def test_the_items_needed_for_graded_scores_agree_with_statsmodels():
+    n = TTestPower().solve_power(effect_size=0.1, alpha=0.05, power=0.8, alternative="larger")
+    assert items_needed(4.0, margin=0.2, alpha=0.05, binary=False) == pytest.approx(n, abs=3)
+
+
+@pytest.mark.parametrize(("stddev", "margin"), [(0.02, 0.05), (0.02, 0.04), (0.02, 0.03), (0.02, 0.01)])
+def test_with_the_runs_needed_unchanged_runs_are_proven_no_worse_80_times_in_100_and_with_one_less_not(stddev, margin):
+    j, k = runs_needed(stddev, 5, margin=margin, alpha=0.05)
+
+    def passed(j, k):
+        means = np.random.default_rng(6).normal(0, stddev, size=(20_000, j + k))
+        p = stats.ttest_ind(means[:, :k], means[:, k:] + margin, axis=1, alternative="less").pvalue
+        return np.mean(p <= 0.05)
+
+    noise = 3 * math.sqrt(0.8 * 0.2 / 20_000)
+    assert passed(j, k) >= 0.8 - noise
+    assert j == 1 or passed(j - 1, k if k == 5 else k - 1) < 0.8 + noise

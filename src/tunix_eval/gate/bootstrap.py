@@ -8,7 +8,7 @@ import numpy as np
 
 DRAWS = 10_000
 _SEED = 0
-_CHUNK = 2**16
+_CHUNK = 2**15
 """Indices drawn at once: about what the processor's cache holds."""
 
 

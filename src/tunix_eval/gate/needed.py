@@ -54,7 +54,8 @@ def enough_for(gate: GateSpec, compared: Comparison, *, n_items: int, j: int, k:
             return None
         return _enough_items(gate, variance, n_items, binary=binary)
     stddev = compared.stderr / math.sqrt(1 / j + 1 / k)
-    if runs_needed(stddev, k, margin=gate.margin or 0.0, alpha=gate.alpha) <= (j, k):
+    current, baseline = runs_needed(stddev, k, margin=gate.margin or 0.0, alpha=gate.alpha)
+    if current <= j and baseline <= k:
         return None
     return _enough_runs(gate, stddev, j, k)
 

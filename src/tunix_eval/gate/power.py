@@ -49,9 +49,10 @@ def items_needed(variance: float, *, margin: float, alpha: float, binary: bool) 
     """Return the items with which a worsening of the margin is excluded with 80% power where nothing changed.
 
     Solves z(1 - alpha) * sqrt(null) + z(0.8) * sqrt(variance) = sqrt(n) * margin. For 0/1 values the variance is
-    the share of items that flip; under the hypothesis that is at least the margin, and null is it less margin^2.
+    the share of items that flip, and null is what Tango's test takes in its place under the hypothesis, where more
+    items are lost than won.
 
-    Source: Connor (1987), Biometrics 43, 207-211, with the hypotheses exchanged.
+    Source: Tango (1998), Statistics in Medicine 17, 891-908; Connor (1987), Biometrics 43, 207-211.
 
     Args:
         variance: of one item's difference.
@@ -59,8 +60,12 @@ def items_needed(variance: float, *, margin: float, alpha: float, binary: bool) 
         alpha: one-sided error rate.
         binary: whether the values are 0 or 1.
     """
-    null = max(variance, margin) - margin * margin if binary else variance
-    noise = normal_quantile(1 - alpha) * math.sqrt(max(null, 0.0)) + normal_quantile(POWER) * math.sqrt(variance)
+    null = variance
+    if binary:
+        b = variance + 2 * margin
+        lost = (b + math.sqrt(b * b - 4 * variance * margin * (1 + margin))) / 4
+        null = max(2 * lost - margin * (1 + margin), 0.0)
+    noise = normal_quantile(1 - alpha) * math.sqrt(null) + normal_quantile(POWER) * math.sqrt(variance)
     return max(1, math.ceil((noise / margin) ** 2))
 
 
