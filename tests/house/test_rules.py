@@ -13,7 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "tunix_eval"
 STAGES = ("data", "model", "scoring", "gate", "report")
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "tensorstore"}
-EDGE = ("plugin/", "cli.py")
+EDGE = ("plugin/", "cli/")
 CATCHES_EVERYTHING = ("plugin/registry.py", "scoring/", "plugin/reporting.py", "report/")
 """Where another's code is called: a plugin's offer, a scorer, a report."""
 
@@ -56,6 +56,18 @@ def stage_imports(module: Module) -> list[str]:
         return []
     foreign = [f"tunix_eval.{name}" for name in (*STAGES, "plugin", "cli", "testing", "store") if name != module.stage]
     return [module.at(node, name) for node, name in imports(module) if ".".join(name.split(".")[:2]) in foreign]
+
+
+def command_imports(module: Module) -> list[str]:
+    """The command imports neither JAX's side of us nor pytest's."""
+    if module.stage != "cli":
+        return []
+    foreign = ("pytest", "tunix_eval.model", "tunix_eval.plugin", "tunix_eval.testing")
+    return [
+        module.at(node, name)
+        for node, name in imports(module)
+        if f"{name}.".startswith(tuple(f"{f}." for f in foreign))
+    ]
 
 
 def jax_imports(module: Module) -> list[str]:
@@ -128,7 +140,16 @@ SURFACES = {module.stage: surface(module) or [] for module in MODULES if module.
 
 
 @pytest.mark.parametrize(
-    "rule", [stage_imports, jax_imports, nested_imports, private_imports, forbidden_statements, broad_excepts]
+    "rule",
+    [
+        stage_imports,
+        command_imports,
+        jax_imports,
+        nested_imports,
+        private_imports,
+        forbidden_statements,
+        broad_excepts,
+    ],
 )
 def test_every_module_keeps_the_rule(rule: Callable[[Module], list[str]]) -> None:
     assert [place for module in MODULES for place in rule(module)] == []
@@ -144,6 +165,9 @@ def test_the_public_surface_of_every_stage_changes_only_on_purpose(snapshot: Sna
         (stage_imports, "gate/no_worse.py", "from tunix_eval.scoring import scorecard"),
         (stage_imports, "gate/no_worse.py", "from tunix_eval import scoring"),
         (stage_imports, "gate/no_worse.py", "from ..plugin.session import Session"),
+        (command_imports, "cli/gate.py", "from tunix_eval.plugin.session import Session"),
+        (command_imports, "cli/gate.py", "def run():\n    import pytest"),
+        (jax_imports, "cli/gate.py", "import jax"),
         (jax_imports, "gate/no_worse.py", "import jax.numpy as jnp"),
         (jax_imports, "plugin/session.py", "def run():\n    from flax import nnx"),
         (nested_imports, "gate/no_worse.py", "def p_value():\n    import scipy"),
@@ -167,6 +191,8 @@ def test_a_module_that_breaks_a_rule_is_found(rule: Callable[[Module], list[str]
     [
         (stage_imports, "gate/no_worse.py", "from tunix_eval.gate.intervals import t_interval"),
         (stage_imports, "gate/no_worse.py", "from tunix_eval.records import Verdict"),
+        (command_imports, "cli/gate.py", "from tunix_eval.gate import decide"),
+        (command_imports, "plugin/session.py", "import pytest"),
         (jax_imports, "model/decoder.py", "import jax"),
         (nested_imports, "plugin/session.py", "def run():\n    from tunix_eval.model import FlaxTrainer"),
         (broad_excepts, "scoring/judge.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),

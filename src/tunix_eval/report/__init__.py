@@ -1,6 +1,28 @@
-"""Reports: the session's table, the delta report of a run, and the verdicts as JSON."""
+"""Reports: the session's table, the delta report of a run, recorded runs side by side, and all of it as JSON."""
 
+from tunix_eval.report.comparison import (
+    ComparedRuns,
+    ComparisonReport,
+    EvalsetComparison,
+    GroupChange,
+    ItemChange,
+    MetricChange,
+    comparison_json,
+    comparison_lines,
+)
 from tunix_eval.report.delta import delta_report
 from tunix_eval.report.table import session_table, verdicts_json
 
-__all__ = ["delta_report", "session_table", "verdicts_json"]
+__all__ = [
+    "ComparedRuns",
+    "ComparisonReport",
+    "EvalsetComparison",
+    "GroupChange",
+    "ItemChange",
+    "MetricChange",
+    "comparison_json",
+    "comparison_lines",
+    "delta_report",
+    "session_table",
+    "verdicts_json",
+]
