@@ -350,7 +350,7 @@ ExtractionStatus = Literal["ok", "none", "several", "truncated", "unclosed"]
 """ok; no mark found; several marks, the last counts; stopped by length; an opening mark never closed."""
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True):
+class Completion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a model wrote for one item, with the answer found in it."""
 
     item_id: str
@@ -368,7 +368,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     after what the model wrote up to its answer mark. None where no scorer needs them."""
 
 
-class Score(msgspec.Struct, frozen=True):
+class Score(msgspec.Struct, frozen=True, gc=False):
     """One item's value under one scorer. None means that it could not be measured, and why stands in `note`."""
 
     value: float | None
@@ -393,7 +393,7 @@ class Scorer(Protocol):
         ...
 
 
-class ScoredItem(msgspec.Struct, frozen=True, kw_only=True):
+class ScoredItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An item, what was written for it, and its values: one line of eval_after.<evalset>.jsonl."""
 
     item: EvalItem

@@ -1,7 +1,9 @@
 """eval files: written, read back, and refused when damaged."""
 
 import json
+import math
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,14 +42,20 @@ def scored_items(draw):
             answer=draw(maybe),
             status=draw(st.sampled_from(["ok", "none", "several", "truncated", "unclosed"])),
             stop_reason=draw(st.sampled_from(["stop", "length"])),
-            tokens=draw(st.integers(0, 10_000)),
+            tokens=draw(st.none() | st.integers(0, 10_000)),
+            repeat=draw(st.integers(0, 3)),
+            answer_logprobs=draw(st.none() | st.lists(st.floats(max_value=0, allow_nan=False), max_size=3).map(tuple)),
         ),
         scores=draw(st.dictionaries(text, score, max_size=3)),
     )
 
 
+def pair(one):
+    return one.completion.item_id, one.completion.repeat
+
+
 @settings(deadline=None)
-@given(st.lists(scored_items(), min_size=1, max_size=4, unique_by=lambda one: one.completion.item_id))
+@given(st.lists(scored_items(), min_size=1, max_size=4, unique_by=pair))
 def test_what_is_written_reads_back_and_writes_the_same_bytes(tmp_path_factory, items):
     path = tmp_path_factory.mktemp("eval") / "eval_after.e.jsonl"
     path.write_text(eval_text(items), encoding="utf-8", newline="")
@@ -58,7 +66,7 @@ def test_what_is_written_reads_back_and_writes_the_same_bytes(tmp_path_factory, 
 def one_item(item_id="17"):
     return ScoredItem(
         item=EvalItem(id=item_id, prompt="1+1=", expected_answer="2", category="add", aliases=("two",)),
-        completion=complete(item_id, "A 2\u2028", mark=AnswerRule("A "), stop_reason="stop", tokens=3),
+        completion=complete(item_id, "A 2\u2028", rule=AnswerRule("A "), stop_reason="stop", tokens=3),
         scores={"exact": Score(1.0), "judge": Score(None, "KeyError: 'x'")},
     )
 
@@ -77,6 +85,33 @@ def test_a_line_has_the_fields_of_the_format():
         "section": None,
         "metadata": {"tokens": 3, "stop_reason": "stop", "aliases": ["two"], "notes": {"judge": "KeyError: 'x'"}},
     }
+
+
+def test_a_repeat_and_log_probabilities_stand_under_metadata_where_there_are_any():
+    one = one_item()
+    completion = msgspec.structs.replace(one.completion, repeat=2, tokens=None, answer_logprobs=(-0.5, -math.inf))
+    line = json.loads(eval_text([msgspec.structs.replace(one, completion=completion)]))
+    assert line["metadata"] == {
+        "tokens": None,
+        "stop_reason": "stop",
+        "repeat": 2,
+        "aliases": ["two"],
+        "notes": {"judge": "KeyError: 'x'"},
+        "answer_logprobs": [-0.5, None],
+    }
+
+
+def test_repeats_of_an_item_are_lines_of_their_own_and_the_same_one_twice_is_refused(tmp_path):
+    one = one_item()
+    repeats = [
+        msgspec.structs.replace(one, completion=msgspec.structs.replace(one.completion, repeat=k)) for k in (0, 1)
+    ]
+    path = tmp_path / "eval_after.e.jsonl"
+    path.write_text(eval_text(repeats))
+    assert read_eval(path) == repeats
+    path.write_text(eval_text([*repeats, repeats[1]]))
+    with pytest.raises(ArtifactError, match="jsonl:3: item '17', repeat 1, stands twice; evaluate the run again"):
+        read_eval(path)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Scorecards against statsmodels, scipy and hand values."""
 
+import itertools
 import json
 import math
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def scored(values, metric="exact", texts=None, **fields):
             completion=complete(
                 f"i{index}",
                 texts[index] if texts else "A 1",
-                mark=AnswerRule("A "),
+                rule=AnswerRule("A "),
                 stop_reason="stop",
                 tokens=1,
             ),
@@ -123,6 +125,95 @@ def test_the_first_scorer_is_primary_and_the_direction_is_the_scorers():
     assert (found["nll"].lower_is_better, found["exact"].lower_is_better) == (True, False)
 
 
+# ------------------------------------------------------------------------------------------------------------- repeats
+
+
+def repeated(rows, **fields):
+    """One item a row, one completion a value."""
+    once = scored([0.0] * len(rows), **fields)
+    return [
+        msgspec.structs.replace(
+            one, completion=msgspec.structs.replace(one.completion, repeat=k), scores={"exact": Score(value)}
+        )
+        for one, row in zip(once, rows, strict=True)
+        for k, value in enumerate(row)
+    ]
+
+
+def repeated_card(rows, scorer=EXACT["exact"], **fields):
+    return make_scorecard("heldout", repeated(rows, **fields), {"exact": scorer})["exact"]
+
+
+def test_an_items_value_is_the_mean_of_its_completions_and_errors_are_over_items():
+    rows = [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0], [0.0] * 4]
+    found = repeated_card(rows, category=["a", "a", "b"])
+    assert (found.n_items, found.n_scored, found.n_skipped, found.repeats) == (3, 3, 0, 4)
+    values = [0.25, 0.75, 0.0]
+    assert (found.mean, found.min, found.max) == (pytest.approx(1 / 3), 0.0, 0.75)
+    assert found.stddev == pytest.approx(stats.tstd(values))
+    assert found.stderr == pytest.approx(stats.sem(values))
+    assert found.ci95 == pytest.approx(tuple(stats.ttest_1samp(values, 0).confidence_interval(0.95)))
+    assert (found.category["a"].n_items, found.category["a"].mean, found.category["b"].mean) == (2, 0.5, 0.0)
+    assert found.category["a"].stderr == pytest.approx(0.25)
+
+
+def test_pass_at_k_and_the_histogram_by_hand():
+    found = repeated_card([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0], [0.0] * 4, [0.0, 1.0, 0.0, 0.0]])
+    # One of 4 right: 1/4, 1/2, 3/4, 1 for k = 1 to 4; three of 4: 3/4, then 1.
+    assert found.pass_at_k == {1: 5 / 16, 2: 8 / 16, 3: 10 / 16, 4: 12 / 16}
+    assert found.right_of_n == {0: 1, 1: 2, 3: 1}
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 6).flatmap(
+        lambda n: st.lists(st.lists(st.sampled_from([0.0, 1.0]), min_size=n, max_size=n), min_size=1, max_size=5)
+    )
+)
+def test_pass_at_k_is_the_share_of_subsets_of_k_that_hold_a_right_one(rows):
+    found = repeated_card(rows)
+    for k, share in found.pass_at_k.items():
+        subsets = [any(subset) for row in rows for subset in itertools.combinations(row, k)]
+        assert share == pytest.approx(sum(subsets) / len(subsets))
+    assert sum(found.right_of_n.values()) == len(rows)
+    assert found.pass_at_k[1] == pytest.approx(found.mean)
+
+
+def test_of_many_completions_pass_at_k_is_stated_for_round_k():
+    assert list(repeated_card([[1.0] + [0.0] * 63]).pass_at_k) == [1, 2, 5, 10, 20, 50, 64]
+    assert list(repeated_card([[1.0] * 10]).pass_at_k) == list(range(1, 11))
+
+
+def test_where_lower_is_better_0_is_right():
+    found = repeated_card([[0.0, 1.0], [1.0, 1.0]], scorer=LowerScorer())
+    assert (found.pass_at_k, found.right_of_n) == ({1: 0.25, 2: 0.5}, {0: 1, 1: 1})
+
+
+def test_graded_metrics_and_single_completions_have_no_pass_at_k():
+    for rows in ([[0.5, 1.0]], [[1.0], [0.0]]):
+        found = repeated_card(rows)
+        assert (found.pass_at_k, found.right_of_n) == ({}, {})
+
+
+def test_an_item_with_a_completion_that_was_not_measured_is_skipped():
+    found = repeated_card([[1.0, None], [1.0, 0.0]])
+    assert (found.n_items, found.n_scored, found.n_skipped, found.mean) == (2, 1, 1, 0.5)
+    assert found.right_of_n == {1: 1}
+
+
+def test_one_item_right_each_time_has_no_wilson_interval_over_its_repeats():
+    assert repeated_card([[1.0] * 50]).ci95 is None
+
+
+def test_extraction_counts_completions():
+    assert make_scorecard("heldout", repeated([[1.0, 0.0], [1.0, 1.0]]), EXACT).extraction["ok"] == 4
+
+
+def test_items_with_unequal_numbers_of_completions_are_refused():
+    with pytest.raises(DataError, match="evalset 'heldout': item 'i1' has 1 completions, others 2"):
+        repeated_card([[1.0, 1.0], [1.0]])
+
+
 @pytest.mark.parametrize(
     ("items", "scorers", "said"),
     [
@@ -156,5 +247,5 @@ def test_the_text_is_json_with_the_fields_of_the_format():
     assert table["metrics"]["exact"]["category"]["b"] == {"n_items": 1, "n_scored": 0, "mean": None, "stderr": None}
     assert set(table["metrics"]["exact"]) == {
         *("n_items", "n_scored", "n_skipped", "mean", "stderr", "stddev", "ci95", "min", "max", "lower_is_better"),
-        *("section", "category", "difficulty"),
+        *("repeats", "pass_at_k", "right_of_n", "section", "category", "difficulty"),
     }

@@ -3,21 +3,30 @@
 import math
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.errors import DataError, SpecError
 from tunix_eval.records import AnswerRule, EvalItem, Score
-from tunix_eval.scoring import BUILTIN_SCORERS, ExactScorer, complete, score_items, scorer_digest
+from tunix_eval.scoring import (
+    BUILTIN_SCORERS,
+    AnswerNllScorer,
+    ContainsScorer,
+    ExactScorer,
+    complete,
+    score_items,
+    scorer_digest,
+)
 
 
 def item(item_id="i0", expected="Paris", aliases=()):
     return EvalItem(id=item_id, prompt="p", expected_answer=expected, aliases=aliases)
 
 
-def said(text, item_id="i0", stop_reason="stop"):
-    return complete(str(item_id), text, mark=AnswerRule(""), stop_reason=stop_reason, tokens=1)
+def said(text, item_id="i0", stop_reason="stop", repeat=0):
+    return complete(str(item_id), text, rule=AnswerRule(""), stop_reason=stop_reason, tokens=1, repeat=repeat)
 
 
 def exact(text, **expected):
@@ -76,6 +85,91 @@ def test_an_answer_is_always_equal_to_itself(text):
     assert exact(text, expected=text) == 1.0
 
 
+# ------------------------------------------------------------------------------------------------ contains, answer_nll
+
+
+def contains(text, **expected):
+    return ContainsScorer()(item(**expected), said(text)).value
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It is Paris, of course", "paris"),
+        ("PARIS", "Paris."),
+        ("in new \n york.", "New York"),
+        ("8250 or 825", "825"),
+        ("it is 825.", "825"),
+        ("(825)", "825"),
+        ("825, 826", "825"),
+        ("1-825", "825"),
+        ("at -825", "-825"),
+        ("it is $5.", "$5"),
+        ("C++ it is", "C++"),
+        ("a non-answer", "answer"),
+    ],
+)
+def test_an_answer_in_the_text_as_whole_words_counts(text, expected):
+    assert contains(text, expected=expected) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Parisian", "Paris"),
+        ("comParis", "Paris"),
+        ("8250", "825"),
+        ("1825", "825"),
+        ("3.825", "825"),
+        ("3,825", "825"),
+        ("825.5", "825"),
+        ("825,000", "825"),
+        ("-825", "825"),
+        ("it is -825", "825"),
+        ("3.5", ".5"),
+        ("1-3", "-3"),
+        ("x825", "825"),
+        ("", "Paris"),
+    ],
+)
+def test_an_answer_inside_a_longer_word_or_number_does_not_count(text, expected):
+    assert contains(text, expected=expected) == 0.0
+
+
+def test_contains_reads_the_whole_text_and_the_aliases():
+    rule = AnswerRule("Answer:")
+    found = complete("i0", "Paris, then\nAnswer: Rome", rule=rule, stop_reason="length", tokens=1)
+    assert ContainsScorer()(item(), found).value == 1.0
+    assert contains("the city of light", aliases=("", "City of Light.")) == 1.0
+    assert contains("nowhere", aliases=("",)) == 0.0
+
+
+@settings(deadline=None)
+@given(st.text(max_size=10), st.integers(0, 10**6), st.text(max_size=10))
+def test_a_number_that_is_a_line_of_its_own_is_always_contained(before, number, after):
+    assert contains(f"{before}\n{number}\n{after}", expected=str(number)) == 1.0
+
+
+def nll(logprobs):
+    return AnswerNllScorer()(item(), msgspec.structs.replace(said("x"), answer_logprobs=logprobs))
+
+
+def test_answer_nll_is_minus_the_sum_of_the_answers_log_probabilities():
+    assert nll((-0.5, -1.25)).value == 1.75
+    assert nll((math.log(1 / 256),) * 4).value == pytest.approx(4 * math.log(256))
+    assert math.copysign(1, nll((0.0, -0.0)).value) == 1.0
+
+
+@pytest.mark.parametrize("logprobs", [None, ()])
+def test_answer_nll_without_log_probabilities_is_not_measured(logprobs):
+    assert nll(logprobs) == Score(None, "the completion has no answer_logprobs")
+
+
+def test_answer_nll_says_what_it_needs_and_which_way_is_better():
+    scorer = BUILTIN_SCORERS["answer_nll"]
+    assert (scorer.needs, scorer.lower_is_better, scorer.bounds) == (("answer_logprobs",), True, (0.0, math.inf))
+
+
 # --------------------------------------------------------------------------------------------------------- score_items
 
 
@@ -122,6 +216,50 @@ def test_a_scorer_may_decline_with_a_reason():
     assert score_of(lambda one, completion: Score(None, "no reference")) == Score(None, "no reference")
 
 
+class Bounded(Scorer):
+    bounds = (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("value", "kept"), [(0.0, True), (1.0, True), (0.5, True), (1.5, False), (-0.25, False)])
+def test_a_value_outside_of_its_scorers_bounds_is_not_measured(value, kept):
+    scorers = {"other": Bounded(lambda one, completion: Score(value)), "free": Scorer(lambda *_: Score(value))}
+    (found,) = score_items([item()], [said("x")], scorers)
+    note = f"the scorer gave {value:g}; its bounds are 0 to 1"
+    assert found.scores == {"other": Score(value) if kept else Score(None, note), "free": Score(value)}
+
+
+def test_a_positive_log_probability_is_no_surprise_of_less_than_nothing():
+    broken = msgspec.structs.replace(said("x"), answer_logprobs=(0.5,))
+    (found,) = score_items([item()], [broken], {"answer_nll": AnswerNllScorer()})
+    assert found.scores["answer_nll"] == Score(None, "the scorer gave -0.5; its bounds are 0 to inf")
+
+
+def test_repeats_come_in_the_order_of_the_items_and_then_of_the_repeats():
+    items = [item("a"), item("b")]
+    completions = [said(f"{one}{k}", one, repeat=k) for k in (2, 0, 1) for one in "ba"]
+    found = score_items(items, completions, {"exact": ExactScorer()}, repeats=3)
+    assert [one.completion.text for one in found] == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert [one.item.id for one in found] == ["a"] * 3 + ["b"] * 3
+
+
+@pytest.mark.parametrize(
+    ("completions", "said_so"),
+    [
+        ([("a", 0), ("a", 1)], "1 items without a completion: b"),
+        ([("a", 0), ("a", 1), ("b", 0)], "1 items with too few completions: b"),
+        ([("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)], "1 items with too many completions: a"),
+        ([("a", 0), ("a", 1), ("b", 1), ("b", 1)], "whose completions are not numbered from 0 on"),
+        ([("a", 0), ("a", 1), ("b", 1), ("b", 2)], "whose completions are not numbered from 0 on"),
+    ],
+)
+def test_every_item_has_as_many_completions_as_there_are_repeats(completions, said_so):
+    found = [said("x", one, repeat=k) for one, k in completions]
+    with pytest.raises(DataError) as caught:
+        score_items([item("a"), item("b")], found, BUILTIN_SCORERS, repeats=2)
+    assert said_so in str(caught.value)
+    assert str(caught.value).endswith("; there must be 2 completions, repeat 0 to 1, for each item")
+
+
 def test_an_interrupt_is_not_swallowed():
     def interrupt(one, completion):
         raise KeyboardInterrupt
@@ -136,7 +274,7 @@ def test_an_interrupt_is_not_swallowed():
         (["a", "b", "c"], ["a"], "2 items without a completion: b, c"),
         (["a"], ["a", "x"], "1 completions for unknown items: x"),
         (["a", "a"], ["a"], "1 items with the same id: a"),
-        (["a"], ["a", "a"], "1 items with several completions: a"),
+        (["a"], ["a", "a"], "1 items with too many completions: a; there must be one completion for each item"),
         ([1, "1"], ["1"], "1 items with the same id: 1"),
         (list("abcdefg"), [], "7 items without a completion: a, b, c, d, e, .."),
     ],
@@ -174,4 +312,6 @@ def test_parameters_that_are_no_json_are_refused_by_name():
 
 
 def test_the_builtin_scorers_stand_under_their_own_names():
-    assert {name: scorer.name for name, scorer in BUILTIN_SCORERS.items()} == {"exact": "exact"}
+    assert {name: scorer.name for name, scorer in BUILTIN_SCORERS.items()} == {
+        name: name for name in ("exact", "numeric", "contains", "answer_nll")
+    }

@@ -1,13 +1,26 @@
 """Scoring: from a completion's text to an answer, its scores, and the scorecard of an evalset."""
 
 from tunix_eval.scoring.evalfile import eval_text, read_eval
-from tunix_eval.scoring.extraction import complete, extract
+from tunix_eval.scoring.extraction import ANSWER_RULES, answer_context, complete, extract
+from tunix_eval.scoring.numeric import NumericScorer
 from tunix_eval.scoring.scorecard import make_scorecard, scorecard_text
-from tunix_eval.scoring.scorers import BUILTIN_SCORERS, ExactScorer, score_items, scorer_digest
+from tunix_eval.scoring.scorers import (
+    BUILTIN_SCORERS,
+    AnswerNllScorer,
+    ContainsScorer,
+    ExactScorer,
+    score_items,
+    scorer_digest,
+)
 
 __all__ = [
+    "ANSWER_RULES",
     "BUILTIN_SCORERS",
+    "AnswerNllScorer",
+    "ContainsScorer",
     "ExactScorer",
+    "NumericScorer",
+    "answer_context",
     "complete",
     "eval_text",
     "extract",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,14 +16,17 @@ from tunix_eval.records import Completion, EvalItem, ExtractionStatus, Score, Sc
 class EvalMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a line holds beside the format's own fields."""
 
-    tokens: int
+    tokens: int | None
     stop_reason: Literal["stop", "length"]
+    repeat: int = 0
     aliases: tuple[str, ...] = ()
     cluster: str | None = None
     system: Text50k | None = None
     messages: tuple[Turn, ...] = ()
     notes: dict[str, str] = {}
     """Scorer -> why there is no score, or what else it had to say."""
+    answer_logprobs: tuple[float | None, ...] | None = None
+    """Nats; null is minus infinity, which JSON cannot hold."""
 
 
 class EvalLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +49,7 @@ class EvalLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def eval_text(scored: Sequence[ScoredItem]) -> str:
-    """Write one line an item; equal items give equal bytes."""
+    """Write one line a completion; equal items give equal bytes."""
     encoder = msgspec.json.Encoder()
     return "".join(encoder.encode(_line(one)).decode() + "\n" for one in scored)
 
@@ -61,7 +65,7 @@ def read_eval(path: Path) -> list[ScoredItem]:
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}; evaluate the run again") from None
     decoder = msgspec.json.Decoder(EvalLine)
-    scored: dict[str, ScoredItem] = {}
+    scored: dict[tuple[str, int], ScoredItem] = {}
     for number, line in enumerate(lines, start=1):
         if not line and number == len(lines):
             break
@@ -69,10 +73,10 @@ def read_eval(path: Path) -> list[ScoredItem]:
             one = _scored_item(decoder.decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{path}:{number}: {error}; evaluate the run again") from None
-        if scored.setdefault(one.completion.item_id, one) is not one:
-            raise ArtifactError(
-                f"{path}:{number}: item '{one.completion.item_id}' stands twice; evaluate the run again"
-            )
+        item_id, repeat = one.completion.item_id, one.completion.repeat
+        if scored.setdefault((item_id, repeat), one) is not one:
+            which = f", repeat {repeat}," if repeat else ""
+            raise ArtifactError(f"{path}:{number}: item '{item_id}'{which} stands twice; evaluate the run again")
     if not scored:
         raise ArtifactError(f"{path}: holds no items; evaluate the run again")
     return list(scored.values())
@@ -94,11 +98,13 @@ def _line(one: ScoredItem) -> EvalLine:
         metadata=EvalMetadata(
             tokens=completion.tokens,
             stop_reason=completion.stop_reason,
+            repeat=completion.repeat,
             aliases=item.aliases,
             cluster=item.cluster,
             system=item.system,
             messages=item.messages,
             notes={name: score.note for name, score in one.scores.items() if score.note},
+            answer_logprobs=completion.answer_logprobs,
         ),
     )
 
@@ -125,6 +131,12 @@ def _scored_item(line: EvalLine) -> ScoredItem:
             status=line.extraction_status,
             stop_reason=metadata.stop_reason,
             tokens=metadata.tokens,
+            repeat=metadata.repeat,
+            answer_logprobs=_nats(metadata.answer_logprobs),
         ),
         scores={name: Score(value, metadata.notes.get(name, "")) for name, value in line.scores.items()},
     )
+
+
+def _nats(logprobs: tuple[float | None, ...] | None) -> tuple[float, ...] | None:
+    return None if logprobs is None else tuple(-math.inf if value is None else value for value in logprobs)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from tunix_eval.digest import sha256_json
 from tunix_eval.errors import DataError, SpecError
 from tunix_eval.records import Completion, EvalItem, Score, ScoredItem, Scorer
+from tunix_eval.scoring.numeric import NumericScorer
 
 
 class ExactScorer:
@@ -23,6 +25,7 @@ class ExactScorer:
         self.name = "exact"
         self.version = "1"
         self.lower_is_better = False
+        self.bounds = (0.0, 1.0)
         self.parameters: Mapping[str, Any] = MappingProxyType({})
 
     def __call__(self, item: EvalItem, completion: Completion) -> Score:
@@ -38,30 +41,77 @@ class ExactScorer:
         return _RIGHT if any(answer == _normalised(text) for text in accepted) else _WRONG
 
 
-BUILTIN_SCORERS: Mapping[str, Scorer] = MappingProxyType({"exact": ExactScorer()})
+class ContainsScorer:
+    """1 where the expected answer or an alias stands in the completion as whole words, else 0.
+
+    The whole completion is searched, not the answer found in it; both are normalised as for `exact`. 825 stands
+    neither in 8250 nor in 3.825, 825.5 and -825.
+    """
+
+    def __init__(self) -> None:
+        self.name = "contains"
+        self.version = "1"
+        self.lower_is_better = False
+        self.bounds = (0.0, 1.0)
+        self.parameters: Mapping[str, Any] = MappingProxyType({})
+
+    def __call__(self, item: EvalItem, completion: Completion) -> Score:
+        """Score one completion."""
+        text = _normalised(completion.text)
+        wanted = filter(None, map(_normalised, (item.expected_answer, *item.aliases)))
+        return _RIGHT if any(_holds(text, one) for one in wanted) else _WRONG
+
+
+class AnswerNllScorer:
+    """The negative log-likelihood of the expected answer, in nats: the model's surprise at it; lower is better.
+
+    It is summed over the answer's tokens and the stop token, teacher forced after what the model wrote up to its
+    answer mark.
+    """
+
+    def __init__(self) -> None:
+        self.name = "answer_nll"
+        self.version = "1"
+        self.lower_is_better = True
+        self.bounds = (0.0, math.inf)
+        self.needs = ("answer_logprobs",)
+        self.parameters: Mapping[str, Any] = MappingProxyType({})
+
+    def __call__(self, item: EvalItem, completion: Completion) -> Score:  # noqa: ARG002 (every scorer takes both)
+        """Score one completion."""
+        if not completion.answer_logprobs:
+            return Score(None, "the completion has no answer_logprobs")
+        return Score(0.0 - math.fsum(completion.answer_logprobs))
+
+
+BUILTIN_SCORERS: Mapping[str, Scorer] = MappingProxyType(
+    {scorer.name: scorer for scorer in (ExactScorer(), NumericScorer(), ContainsScorer(), AnswerNllScorer())}
+)
 """The scorers that come with tunix-eval, by name."""
 
 
 def score_items(
-    items: Sequence[EvalItem], completions: Sequence[Completion], scorers: Mapping[str, Scorer]
+    items: Sequence[EvalItem],
+    completions: Sequence[Completion],
+    scorers: Mapping[str, Scorer],
+    repeats: int = 1,
 ) -> list[ScoredItem]:
-    """Score every item's completion with every scorer, in the order of the items.
+    """Score every completion with every scorer, in the order of the items, and of an item's repeats.
 
-    A scorer that raises, or gives no finite number, leaves a None with a note; nothing is hidden by a 0.
+    A scorer that raises, gives no finite number or leaves its bounds gets a None with a note; nothing is hidden
+    by a 0.
 
     Raises:
-        DataError: items and completions do not match one to one.
+        DataError: not every item has the completions 0 to repeats - 1.
     """
-    by_id = {completion.item_id: completion for completion in completions}
-    ids = [str(item.id) for item in items]
-    _require_one_to_one(ids, [completion.item_id for completion in completions])
+    bounded = [(name, scorer, *getattr(scorer, "bounds", _UNBOUNDED)) for name, scorer in scorers.items()]
     return [
         ScoredItem(
             item=item,
-            completion=by_id[item_id],
-            scores={name: _score(scorer, item, by_id[item_id]) for name, scorer in scorers.items()},
+            completion=completion,
+            scores={name: _score(scorer, low, high, item, completion) for name, scorer, low, high in bounded},
         )
-        for item_id, item in zip(ids, items, strict=True)
+        for item, completion in _matched(items, completions, repeats)
     ]
 
 
@@ -79,34 +129,69 @@ def scorer_digest(scorer: Scorer) -> str:
         ) from None
 
 
-def _score(scorer: Scorer, item: EvalItem, completion: Completion) -> Score:
+def _score(scorer: Scorer, low: float, high: float, item: EvalItem, completion: Completion) -> Score:
     try:
         score = scorer(item, completion)
         if not isinstance(score, Score):
             return Score(None, f"the scorer gave {type(score).__name__}, not a Score")
-        value = None if score.value is None else float(score.value)
+        if score.value is None:
+            return score
+        value = float(score.value)
     except Exception as error:  # noqa: BLE001 (a scorer may come from anywhere; its failure belongs to this item)
         return Score(None, f"{type(error).__name__}: {error}")
-    if value is not None and not math.isfinite(value):
+    if not math.isfinite(value):
         return Score(None, f"the scorer gave {value}, which is no finite number")
+    if not low <= value <= high:
+        return Score(None, f"the scorer gave {value:g}; its bounds are {low:g} to {high:g}")
     return score if value is score.value else Score(value, score.note)
 
 
-def _require_one_to_one(items: Sequence[str], completions: Sequence[str]) -> None:
-    expected, found = Counter(items), Counter(completions)
-    for what, odd in (
-        ("items with the same id", _repeated(expected)),
-        ("items with several completions", _repeated(found)),
+def _matched(
+    items: Sequence[EvalItem], completions: Sequence[Completion], repeats: int
+) -> Iterator[tuple[EvalItem, Completion]]:
+    """Return each item with its completions."""
+    ids = [str(item.id) for item in items]
+    first = {item_id: place * repeats for place, item_id in enumerate(ids)}
+    placed: dict[int, Completion] = {}
+    for completion in completions:
+        if completion.item_id in first and completion.repeat < repeats:
+            placed[first[completion.item_id] + completion.repeat] = completion
+    if not len(first) * repeats == len(ids) * repeats == len(completions) == len(placed):
+        raise _mismatch(ids, completions, repeats)
+    repeated = items if repeats == 1 else [item for item in items for _ in range(repeats)]
+    return zip(repeated, map(placed.__getitem__, range(len(placed))), strict=True)
+
+
+def _mismatch(items: Sequence[str], completions: Sequence[Completion], repeats: int) -> DataError:
+    expected, found = Counter(items), Counter(completion.item_id for completion in completions)
+    mistakes = (
+        ("items with the same id", {one for one, count in expected.items() if count > 1}),
         ("items without a completion", expected.keys() - found.keys()),
         ("completions for unknown items", found.keys() - expected.keys()),
-    ):
-        if odd:
-            named = ", ".join(sorted(odd)[:5]) + (", .." if len(odd) > 5 else "")
-            raise DataError(f"{len(odd)} {what}: {named}; there must be one completion for each item")
+        ("items with too many completions", {one for one, count in found.items() if count > repeats}),
+        ("items with too few completions", {one for one, count in found.items() if count < repeats}),
+        ("items whose completions are not numbered from 0 on", expected.keys()),
+    )
+    what, odd = next((what, odd) for what, odd in mistakes if odd)
+    named = ", ".join(sorted(odd)[:5]) + (", .." if len(odd) > 5 else "")
+    needed = "one completion" if repeats == 1 else f"{repeats} completions, repeat 0 to {repeats - 1},"
+    return DataError(f"{len(odd)} {what}: {named}; there must be {needed} for each item")
 
 
-def _repeated(counts: Counter[str]) -> set[str]:
-    return {item_id for item_id, count in counts.items() if count > 1}
+def _holds(text: str, wanted: str) -> bool:
+    """Tell whether a text holds another as whole words and whole numbers.
+
+    >>> _holds("it is 825, not 8250", "825"), _holds("3.825 -825 825.5", "825"), _holds("a non-answer", "answer")
+    (True, False, True)
+    """
+    before = _NUMBER_BEFORE if wanted[0].isdecimal() else _WORD_BEFORE
+    after = _NUMBER_AFTER if wanted[-1].isdecimal() else _WORD_AFTER
+    start = text.find(wanted)
+    while start >= 0:
+        if not before.search(text[max(0, start - 2) : start]) and not after.match(text, start + len(wanted)):
+            return True
+        start = text.find(wanted, start + 1)
+    return False
 
 
 def _normalised(text: str) -> str:
@@ -120,3 +205,6 @@ def _normalised(text: str) -> str:
 
 
 _RIGHT, _WRONG = Score(1.0), Score(0.0)
+_UNBOUNDED = (-math.inf, math.inf)
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"\w\Z"), re.compile(r"\w")
+_NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\w|\d[.,]|(?<!\w)[-−])\Z"), re.compile(r"\w|[.,]\d")
