@@ -12,6 +12,7 @@ from tunix_eval.data.generators import (
 )
 from tunix_eval.data.manifests import dataset_key, manifest_text
 from tunix_eval.data.packing import fill, pack
+from tunix_eval.data.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.renderers import GemmaRenderer, PlainRenderer
 from tunix_eval.data.sequences import check_lengths, encode_prompt, encode_trace, sequences_sha256, stop_ids
 from tunix_eval.data.styles import STYLES, answer_mark, conversation, model_text, prompt_conversation
@@ -40,6 +41,8 @@ __all__ = [
     "DataWarning",
     "GemmaRenderer",
     "PlainRenderer",
+    "Prediction",
+    "Predictions",
     "addition_dataset",
     "addition_heldout",
     "answer_mark",
@@ -56,12 +59,14 @@ __all__ = [
     "fill",
     "make_evalset",
     "manifest_text",
+    "match_predictions",
     "model_text",
     "on_holdout_side",
     "pack",
     "prompt_conversation",
     "read_dataset",
     "read_evalset",
+    "read_predictions",
     "read_traces",
     "sequences_sha256",
     "stop_ids",

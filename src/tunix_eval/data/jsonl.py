@@ -58,12 +58,7 @@ class RecordFormat(Generic[T]):
 
     def parse(self, data: bytes, source: str) -> list[T]:
         """Decode the bytes of a file; `source` names it in errors."""
-        if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{source}:1: starts with a byte order mark; save the file as UTF-8 without one")
-        lines = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line and not line.isspace()]
-        if not lines:
-            raise DataError(f"{source}: holds no {self.noun}; expected one JSON object a line")
-        return self._decoded(lines, lambda number: f"{source}:{number}", "line")
+        return self._decoded(split_lines(data, source, self.noun), lambda number: f"{source}:{number}", "line")
 
     def check(self, records: Sequence[T], where: Callable[[int], str]) -> list[T]:
         """Hold records that were made in Python against the format; `where` names one by its number from 1."""
@@ -88,10 +83,7 @@ class RecordFormat(Generic[T]):
         problems = list(self._problems(lines, unit))
         if not problems:
             return records
-        shown = [f"{where(number)}: {reason}" for number, reason in problems[:LISTED]]
-        if len(problems) > LISTED:
-            shown.append(f"and {len(problems) - LISTED} more bad {unit}s")
-        raise DataError("\n".join(shown))
+        raise listed(problems, where, unit)
 
     def _problems(self, lines: Lines, unit: str) -> Iterator[tuple[int, str]]:
         first: dict[str, int] = {}
@@ -99,7 +91,7 @@ class RecordFormat(Generic[T]):
             try:
                 record = self.decode(line)
             except (ValueError, RecursionError) as error:
-                yield number, _explain(line, error, self.record)
+                yield number, explain(line, error, self.record)
                 continue
             reason = self.flaw(record) or _structural_flaw(line)
             if reason is None and record.id is not None:
@@ -125,6 +117,28 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def split_lines(data: bytes, source: str, noun: str) -> Lines:
+    """Return the lines of a file that are not blank; `source` names it in errors, `noun` what a line holds.
+
+    Raises:
+        DataError: a byte order mark, or no lines.
+    """
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{source}:1: starts with a byte order mark; save the file as UTF-8 without one")
+    lines = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line and not line.isspace()]
+    if not lines:
+        raise DataError(f"{source}: holds no {noun}; expected one JSON object a line")
+    return lines
+
+
+def listed(problems: Sequence[tuple[int, str]], where: Callable[[int], str], unit: str) -> DataError:
+    """Return the error for all bad lines: the first of them, and a count of the rest."""
+    shown = [f"{where(number)}: {reason}" for number, reason in problems[:LISTED]]
+    if len(problems) > LISTED:
+        shown.append(f"and {len(problems) - LISTED} more bad {unit}s")
+    return DataError("\n".join(shown))
 
 
 def encode(record: Any) -> bytes:
@@ -194,7 +208,8 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _explain(line: bytes, error: Exception, record: type[Any]) -> str:
+def explain(line: bytes, error: Exception, record: type[Any]) -> str:
+    """Return why a line could not be decoded as a record."""
     if isinstance(error, RecursionError):
         return f"is nested deeper than {MAX_DEPTH} levels"
     try:

@@ -1,0 +1,193 @@
+"""Predictions files: what another program wrote for the items of an evalset."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from tunix_eval.data.jsonl import Lines, explain, listed, read_bytes, split_lines
+from tunix_eval.errors import DataError
+from tunix_eval.records import Evalset
+
+ID_KEYS = ("id", "trace_id", "example_id", "meta.eval_id")
+TEXT_KEYS = ("prediction", "predicted_answer", "generated_answer", "generated_response", "final_answer")
+_NAMED = 3
+"""Items that an error names; the rest is counted."""
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False):
+    """One completion that something else wrote."""
+
+    item_id: str
+    text: str
+    stop_reason: Literal["stop", "length"]
+    repeat: int = 0
+    """Which of the item's completions this is, in the order of the lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """A predictions file: its lines in order, and the keys that were read."""
+
+    rows: tuple[Prediction, ...]
+    id_key: str
+    text_key: str
+    sha256: str
+    """Digest of the file's bytes; of a packed file, of what it holds."""
+
+
+class _Line(msgspec.Struct, gc=False):
+    """The keys that may be read; only those that are chosen have to hold anything sensible."""
+
+    id: Any = None
+    trace_id: Any = None
+    example_id: Any = None
+    meta: Any = None
+    prediction: Any = None
+    predicted_answer: Any = None
+    generated_answer: Any = None
+    generated_response: Any = None
+    final_answer: Any = None
+    stop_reason: Any = None
+    finish_reason: Any = None
+    metadata: Any = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a predictions file (`.jsonl`, `.jsonl.gz`), all of it or nothing.
+
+    One key gives the ids and one the texts, for the whole file: the first of each list that every line has. Lines
+    may hold other keys. A `stop_reason` or `finish_reason` of "length", also under `metadata`, marks a text that was
+    cut off.
+
+    Raises:
+        DataError: no line has a key of each list, or `file:line: field: reason` for the first 20 bad lines and a
+            count of the rest.
+
+    Source: docs/formats.md, "Run directory".
+    """
+    data, source = read_bytes(path), str(path)
+    lines = split_lines(data, source, "prediction")
+    try:
+        found = [_decode(line) for _, line in lines]
+    except (ValueError, RecursionError):
+        raise _refused(source, _undecodable(lines)) from None
+    id_key = _chosen(ID_KEYS, found, lines, source, "id")
+    text_key = _chosen(TEXT_KEYS, found, lines, source, "text")
+    ids, texts = list(map(_getter(id_key), found)), list(map(_getter(text_key), found))
+    if not set(map(type, ids)) <= {str, int} or set(map(type, texts)) != {str} or "" in ids:
+        raise _refused(source, _flaws(lines, (id_key, ids), (text_key, texts)))
+    counts: dict[str, int] = {}
+    rows = []
+    for line, id_, text in zip(found, ids, texts, strict=True):
+        item_id = id_ if type(id_) is str else str(id_)
+        repeat = counts.get(item_id, 0)
+        counts[item_id] = repeat + 1
+        rows.append(Prediction(item_id, text, _stop_reason(line), repeat))
+    return Predictions(tuple(rows), id_key, text_key, hashlib.sha256(data).hexdigest())
+
+
+def match_predictions(
+    predictions: Predictions, evalset: Evalset, *, repeats: int = 1, source: str
+) -> tuple[Prediction, ...]:
+    """Return the predictions in the order of the items, and of an item's repeats; `source` names them in errors.
+
+    Raises:
+        DataError: ids that are not in the evalset, items without a prediction, or with more or fewer than `repeats`.
+    """
+    items = [str(item.id) for item in evalset.items]
+    first = {item_id: place * repeats for place, item_id in enumerate(items)}
+    placed: dict[int, Prediction] = {}
+    for row in predictions.rows:
+        if row.item_id in first and row.repeat < repeats:
+            placed[first[row.item_id] + row.repeat] = row
+    if not len(predictions.rows) == len(placed) == len(items) * repeats:
+        raise DataError(f"{source}: {_mismatch(predictions, items, evalset.name, repeats)}")
+    return tuple(map(placed.__getitem__, range(len(placed))))
+
+
+def _mismatch(predictions: Predictions, items: Sequence[str], evalset: str, repeats: int) -> str:
+    counts = Counter(row.item_id for row in predictions.rows)
+    known = set(items)
+    if unknown := [item_id for item_id in counts if item_id not in known]:
+        return f"{len(unknown)} of {len(counts)} ids are not in evalset '{evalset}': {_named(unknown)}"
+    if missing := [item_id for item_id in items if item_id not in counts]:
+        return f"{len(missing)} of {len(items)} items of evalset '{evalset}' have no prediction: {_named(missing)}"
+    if len(set(counts.values())) == 1:
+        (count,) = set(counts.values())
+        return f"every item has {count} predictions, expected {repeats}; set repeats = {count}"
+    odd = [item_id for item_id in items if counts[item_id] != repeats]
+    return (
+        f"{len(odd)} of {len(items)} items have more or fewer than {repeats} predictions: {_named(odd)}; "
+        "set repeats = k if there are k completions an item"
+    )
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED]) + (", .." if len(ids) > _NAMED else "")
+
+
+def _getter(key: str) -> Callable[[_Line], Any]:
+    if key != "meta.eval_id":
+        return operator.attrgetter(key)
+    return lambda line: line.meta.get("eval_id") if isinstance(line.meta, dict) else None
+
+
+def _stop_reason(line: _Line) -> Literal["stop", "length"]:
+    said = line.stop_reason or line.finish_reason
+    if said is None and isinstance(line.metadata, dict):
+        said = line.metadata.get("stop_reason")
+    return "length" if said == "length" else "stop"
+
+
+def _chosen(keys: Sequence[str], found: Sequence[_Line], lines: Lines, source: str, what: str) -> str:
+    """Return the first key that every line has; null is as good as no value."""
+    for key in keys:
+        if all(value is not None for value in map(_getter(key), found)):
+            return key
+    lacking = {
+        key: [number for (number, _), line in zip(lines, found, strict=True) if _getter(key)(line) is None]
+        for key in keys
+    }
+    best = min(keys, key=lambda key: len(lacking[key]))
+    if len(lacking[best]) < len(lines):
+        raise _refused(source, ((number, f"{best}: is missing; other lines have it") for number in lacking[best]))
+    there = dict.fromkeys(key for _, line in lines for key in msgspec.json.decode(line))
+    raise DataError(f"{source}: no line has {what} under {', '.join(keys)}; found: {', '.join(there) or 'no key'}")
+
+
+def _refused(source: str, problems: Iterable[tuple[int, str]]) -> DataError:
+    return listed(list(problems), lambda number: f"{source}:{number}", "line")
+
+
+def _undecodable(lines: Lines) -> Iterator[tuple[int, str]]:
+    for number, line in lines:
+        try:
+            _decode(line)
+        except (ValueError, RecursionError) as error:
+            yield number, explain(line, error, _Line)
+
+
+def _flaws(lines: Lines, ids: tuple[str, Sequence[Any]], texts: tuple[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
+    for (number, _), id_, text in zip(lines, ids[1], texts[1], strict=True):
+        if id_ == "":
+            yield number, f"{ids[0]}: is empty"
+        elif type(id_) not in (str, int):
+            yield number, f"{ids[0]}: found {_kind(id_)}, expected a string or an integer"
+        elif type(text) is not str:
+            yield number, f"{texts[0]}: found {_kind(text)}, expected a string"
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "a boolean", float: "a number with decimals", int: "an integer", list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}")
