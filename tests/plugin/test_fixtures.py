@@ -72,7 +72,7 @@ def test_gate_in_the_body(tunix_gate, tunix_train):
     assert verdict.delta > 0.5 and verdict.unit == "items"
 
 def test_gate_that_fails(tunix_gate):
-    tunix_gate.at_least("exact", 1.5)
+    tunix_gate.at_most("exact", 0.5)
 
 def test_session(tunix_session):
     assert tunix_session.evalset("word-ending-heldout").items[0].id == "bab"
@@ -92,8 +92,8 @@ def test_run_fixtures_show_each_stage(project: Project, workers: tuple[str, ...]
     result.stdout.fnmatch_lines_random(
         [
             "no metric named 'exat'; known: exact, prefix. Did you mean 'exact'[?]",
-            "words/exact: 1.000 over 70 items, at least 1.5 was asked for",
-            "  failed  at_least exact  1.500 -> 1.000*",
+            "words/exact: 1.000 over 70 items (95% interval 0.948 to 1.000), at most 0.5 was asked for",
+            "  failed  at_most  exact  0.500 -> 1.000*",
         ]
     )
 

@@ -46,7 +46,7 @@ def pytest_tunix_trainers():
     return {"mine": "mine.trainer:Trainer", "ngram": "tunix_eval_template.ngram:NgramTrainer"}
 """
 PASSING_GATE = "@pytest.mark.tunix_gate('at_least', metric='exact', value=0.5)\n"
-FAILING_GATE = "@pytest.mark.tunix_gate('at_least', metric='exact', value=1.5)\n"
+FAILING_GATE = "@pytest.mark.tunix_gate('at_most', metric='exact', value=0.25)\n"
 CHECK = "def test_gate(tunix_gate):\n    tunix_gate.check()\n"
 
 
@@ -209,7 +209,7 @@ def test_marked_gates_that_are_left_undecided_fail(project: Project) -> None:
 
 
 def test_a_gate_of_the_module_does_nothing_to_tests_without_the_fixture(project: Project) -> None:
-    gates = "pytest.mark.tunix_gate('at_least', metric='exact', value=1.5)"
+    gates = "pytest.mark.tunix_gate('at_most', metric='exact', value=0.25)"
     project.write(
         "test_words.py",
         f"import pytest\npytestmark = [pytest.mark.tunix_train('words.toml'), {gates}]\n"
@@ -223,10 +223,10 @@ def test_check_decides_every_marked_gate_though_one_fails(project: Project) -> N
     project.test(PASSING_GATE + FAILING_GATE + CHECK)
     result = project.run("--tunix-train")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines_random(["*passed  at_least exact  0.5*", "*failed  at_least exact  1.5*"])
+    result.stdout.fnmatch_lines_random(["*passed  at_least exact  0.5*", "*failed  at_most  exact  0.25*"])
     assert [verdict["outcome"] for verdict in verdicts(project)] == ["failed", "passed"]
     (reason,) = [line for line in result.stdout.lines if line.startswith("words/exact: ")]
-    assert reason.endswith("at least 1.5 was asked for")
+    assert reason.endswith("at most 0.25 was asked for")
 
 
 BODY_GATE = "def test_body(tunix_gate):\n    tunix_gate.at_least('exact', 0.5)\n"

@@ -24,10 +24,12 @@ def test_without_train_what_needs_a_run_is_skipped(project: Project) -> None:
 
 
 def test_a_gate_that_fails_fails_its_item_with_a_reason(project: Project, workers: tuple[str, ...]) -> None:
-    project.write("words.toml", RUN_FILE + GATES.replace("0.9", "2"))
+    project.write("words.toml", RUN_FILE + GATES.replace("at_least", "at_most").replace("0.9", "0.5"))
     result = project.run("--tunix-train", "words.toml", *workers)
     result.assert_outcomes(passed=4, failed=1)
-    result.stdout.fnmatch_lines(["words/exact: 1.000 over 70 items, at least 2 was asked for"])
+    result.stdout.fnmatch_lines(
+        ["words/exact: 1.000 over 70 items (95% interval 0.948 to 1.000), at most 0.5 was asked for"]
+    )
 
 
 def test_two_gates_of_one_rule_have_names_of_their_own(project: Project) -> None:

@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
 def test_the_tests_of_the_template_pass_where_it_is_installed(installed: Path, project: Path) -> None:
     result = run(sys.executable, "-m", "pytest", "-W", "error", cwd=project, path=installed)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert re.search(r"=+ 2\d passed in", result.stdout)
+    assert re.search(r"=+ 3\d passed in", result.stdout)
 
 
 def test_without_the_template_its_names_are_unknown(project: Path) -> None:

@@ -14,7 +14,15 @@ from tunix_eval.data.manifests import dataset_key, manifest_text
 from tunix_eval.data.packing import fill, pack
 from tunix_eval.data.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.renderers import GemmaRenderer, PlainRenderer
-from tunix_eval.data.sequences import check_lengths, encode_prompt, encode_trace, sequences_sha256, stop_ids
+from tunix_eval.data.sequences import (
+    check_lengths,
+    check_masks,
+    encode_answer,
+    encode_prompt,
+    encode_trace,
+    sequences_sha256,
+    stop_ids,
+)
 from tunix_eval.data.styles import STYLES, answer_mark, conversation, model_text, prompt_conversation
 from tunix_eval.data.tokenizers import ByteTokenizer
 from tunix_eval.data.traces import read_traces, trace_line, traces_text
@@ -48,11 +56,13 @@ __all__ = [
     "answer_mark",
     "build_dataset",
     "check_lengths",
+    "check_masks",
     "contaminated",
     "conversation",
     "dataset_key",
     "dev_reasoning_dataset",
     "dev_reasoning_heldout",
+    "encode_answer",
     "encode_prompt",
     "encode_trace",
     "evalset_text",

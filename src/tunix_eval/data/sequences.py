@@ -59,15 +59,18 @@ def encode_answer(
 ) -> tuple[npt.NDArray[np.int32], int]:
     """Encode a reply whose end is to be judged: after the prompt, what stands before the answer, the answer, the stop.
 
-    Returns the ids, int32[T], and how many of them at the end are the answer's and the stop token's.
+    The reply is encoded in one piece, as it is for training. Judged are the tokens from the first on that is not
+    also one of the context alone, so that a token which holds the end of one and the start of the other counts.
+
+    Returns the ids, int32[T], and how many of them at the end are judged, the stop token among them.
 
     Raises:
         RenderError: the tokenizer gave a control id for plain text.
     """
-    spans = (Span(context), Span(answer), Span(renderer.stop_token, control=True))
-    before, *judged = _encode(spans, renderer, tokenizer)
-    tail = list(itertools.chain.from_iterable(judged))
-    return np.array([*prompt.tolist(), *before, *tail], dtype=np.int32), len(tail)
+    spans = (Span(context), Span(f"{context}{answer}"), Span(renderer.stop_token, control=True))
+    before, reply, stop = _encode(spans, renderer, tokenizer)
+    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, reply, strict=False)))
+    return np.array([*prompt.tolist(), *reply, *stop], dtype=np.int32), len(reply) - shared + len(stop)
 
 
 def stop_ids(renderer: Renderer, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -100,6 +103,24 @@ def check_lengths(sequences: Sequence[TokenSequence], *, row_tokens: int, source
     if len(long) > LISTED:
         longest = max(len(sequence.ids) for sequence in long)
         lines.append(f"and {len(long) - LISTED} more traces; the longest has {longest} tokens")
+    if lines:
+        raise DataError("\n".join(lines))
+
+
+def check_masks(sequences: Sequence[TokenSequence], *, source: str) -> None:
+    """Make sure that every trace has something to learn and something to learn it from; `source` names the dataset.
+
+    Raises:
+        DataError: names the first 20 traces whose loss mask covers no token or all, and counts the rest.
+    """
+    wrong = [sequence for sequence in sequences if not sequence.loss_mask.any() or sequence.loss_mask.all()]
+    lines = [
+        f"{source}: trace '{sequence.trace_id}': the loss mask covers {int(sequence.loss_mask.sum())} of "
+        f"{len(sequence.ids)} tokens; expected the model's turn and not the prompt: mend the renderer"
+        for sequence in wrong[:LISTED]
+    ]
+    if len(wrong) > LISTED:
+        lines.append(f"and {len(wrong) - LISTED} more traces")
     if lines:
         raise DataError("\n".join(lines))
 

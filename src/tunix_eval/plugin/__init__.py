@@ -187,7 +187,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         opened = Session.open(config)
         opened.registry.forget()
-        made = plan.make_plan(opened, ours, config.stash.setdefault(DESELECTED_KEY, []))
+        left_out = config.stash.setdefault(DESELECTED_KEY, [])
+        made = plan.make_plan(opened, ours, deselected=left_out)
     except TunixEvalError as error:
         made = plan.broken_plan(ours, error)
     config.stash[PLAN_KEY] = made

@@ -140,8 +140,8 @@ def _with_logprobs(
         context, lead, tail = answer_context(completion.text, rule)
         ids, count = encode_answer(
             prompt,
-            context=context,
-            answer=f"{lead}{expected[completion.item_id]}{tail}",
+            context=f"{context}{lead}",
+            answer=f"{expected[completion.item_id]}{tail}",
             renderer=form.renderer,
             tokenizer=form.tokenizer,
         )

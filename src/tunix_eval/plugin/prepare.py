@@ -9,6 +9,7 @@ from functools import cached_property
 from tunix_eval.data import (
     answer_mark,
     check_lengths,
+    check_masks,
     contaminated,
     conversation,
     encode_prompt,
@@ -86,9 +87,10 @@ class Prepared:
 
     @cached_property
     def sequences(self) -> tuple[TokenSequence, ...]:
-        """Every trace as tokens, each short enough for a row."""
+        """Every trace as tokens, each short enough for a row, with something to learn and something to learn it from."""
         sequences = self.format.sequences(self.dataset)
         check_lengths(sequences, row_tokens=self.spec.training.row_tokens, source=self.dataset.key)
+        check_masks(sequences, source=self.dataset.key)
         return sequences
 
     @cached_property
