@@ -140,10 +140,11 @@ def test_twenty_bad_lines_are_listed_and_the_rest_is_counted(tmp_path):
     [
         (
             {"key": 1, "prediction": "7"},
-            "no line has id under id, trace_id, example_id, meta.eval_id; found: key, pred",
+            "no line has an id under id, trace_id, example_id, meta.eval_id; found: key, pred",
         ),
         ({"id": 1, "output": "7"}, "final_answer; found: id, output"),
         ({}, "found: no key"),
+        ({f"k{number}": 1 for number in range(30)}, "k18, k19, .."),
     ],
 )
 def test_where_no_key_fits_the_keys_that_are_there_are_listed(tmp_path, line, said):

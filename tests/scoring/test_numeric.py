@@ -119,6 +119,10 @@ def test_the_same_number_counts(answer, expected):
         ("1e999999999", "5"),
         ("9" * 100_000, "5"),
         ("1e-999999999", "5"),
+        (r"\(" * 100_000 + "6", "5"),
+        ("$x" * 100_000 + "6", "5"),
+        ("5+" + " " * 100_000 + "6", "5"),
+        (r"\text{" * 100_000 + "6", "5"),
     ],
 )
 def test_another_number_or_none_is_zero(answer, expected):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tunix_eval.data.jsonl import Lines, explain, listed, read_bytes, split_lines
+from tunix_eval.data.jsonl import LISTED, Lines, explain, listed, read_bytes, split_lines
 from tunix_eval.errors import DataError
 from tunix_eval.records import Evalset
 
@@ -82,8 +82,8 @@ def read_predictions(path: Path) -> Predictions:
         found = [_decode(line) for _, line in lines]
     except (ValueError, RecursionError):
         raise _refused(source, _undecodable(lines)) from None
-    id_key = _chosen(ID_KEYS, found, lines, source, "id")
-    text_key = _chosen(TEXT_KEYS, found, lines, source, "text")
+    id_key = _chosen(ID_KEYS, found, lines, source, "an id")
+    text_key = _chosen(TEXT_KEYS, found, lines, source, "a text")
     ids, texts = list(map(_getter(id_key), found)), list(map(_getter(text_key), found))
     if not set(map(type, ids)) <= {str, int} or set(map(type, texts)) != {str} or "" in ids:
         raise _refused(source, _flaws(lines, (id_key, ids), (text_key, texts)))
@@ -162,8 +162,9 @@ def _chosen(keys: Sequence[str], found: Sequence[_Line], lines: Lines, source: s
     best = min(keys, key=lambda key: len(lacking[key]))
     if len(lacking[best]) < len(lines):
         raise _refused(source, ((number, f"{best}: is missing; other lines have it") for number in lacking[best]))
-    there = dict.fromkeys(key for _, line in lines for key in msgspec.json.decode(line))
-    raise DataError(f"{source}: no line has {what} under {', '.join(keys)}; found: {', '.join(there) or 'no key'}")
+    there = list(dict.fromkeys(key for _, line in lines for key in msgspec.json.decode(line)))
+    listing = ", ".join(there[:LISTED]) + (", .." if len(there) > LISTED else "") or "no key"
+    raise DataError(f"{source}: no line has {what} under {', '.join(keys)}; found: {listing}")
 
 
 def _refused(source: str, problems: Iterable[tuple[int, str]]) -> DataError:

@@ -14,15 +14,15 @@ from tunix_eval.errors import SpecError
 from tunix_eval.records import Completion, EvalItem, Score
 from tunix_eval.scoring.numbers import NUMBER, exact_value
 
-_MATH = re.compile(r"(?<!\\)\$(?=\S)([^$]*)(?<=[^\s\\])\$(?!\d)|\\[(\[](.*?)\\[)\]]", re.DOTALL)
-_WRAPPED = re.compile(r"\\(?:text|mathrm|mbox|boxed)\{([^{}]*)\}")
+_MATH = re.compile(r"(?<!\\)\$(?=\S)([^$]*+)(?<=[^\s\\])\$(?!\d)|\\[()\[\]]")
+_WRAPPED = re.compile(r"\\(?:text|mathrm|mbox|boxed)\{([^{}]*+)\}")
 _DEGREE = re.compile(r"\^(?:\\circ|\{\\circ\})")
 _UNIT = re.compile(r"[ -]?(?:[^\W\d]|[°/])(?:[^\d,;:=+()\\]|\^-?\d)*")
 """What may follow the number where an expected answer is a number with a unit."""
 _CLAUSE_END = re.compile(r"[,;:!?()*]|\.(?!\w)")
 _OPERATOR = r"[-+−*/×·÷^]"
-_GOES_ON = re.compile(rf"[)}}\s]*(?:{_OPERATOR}|=)\s*[({{]*\s*[-−]?\\?[$€£¥]?[.\d]|\^|\s*\\[a-z]")
-_WENT_ON = re.compile(rf"[)}}\w]\s*{_OPERATOR}\s*[({{]*\s*$|\{{\s*$")
+_GOES_ON = re.compile(rf"[)}}\s]*+(?:{_OPERATOR}|=)[\s({{]*+[-−]?\\?[$€£¥]?[.\d]|\^|\s*+\\[a-z]")
+_WENT_ON = re.compile(rf"[)}}\w]\s*{_OPERATOR}[\s({{]*$|\{{\s*$")
 _CURRENCIES = {"dollar": "$", "usd": "$", "euro": "€", "eur": "€", "pound": "£", "gbp": "£", "yen": "¥", "jpy": "¥"}
 _COMPOUND = frozenset({"per", "/", "squared", "cubed"})
 """A word after a unit that makes another unit of it."""
@@ -117,7 +117,7 @@ def _plain(text: str) -> str:
     if "\\" in text:
         text = _DEGREE.sub("°", _WRAPPED.sub(r"\1", text))
     text = text.replace("{,}", ",")
-    return _MATH.sub(lambda found: found[1] or found[2] or "", text) if "$" in text or "\\" in text else text
+    return _MATH.sub(lambda found: found[1] or "", text) if "$" in text or "\\" in text else text
 
 
 def _quantity(text: str, found: re.Match[str]) -> _Quantity | None:
