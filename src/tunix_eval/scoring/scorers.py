@@ -35,10 +35,8 @@ class ExactScorer:
         if completion.answer == item.expected_answer:
             return _RIGHT
         answer = _normalised(completion.answer)
-        if not answer:
-            return _WRONG
-        accepted = (item.expected_answer, *item.aliases)
-        return _RIGHT if any(answer == _normalised(text) for text in accepted) else _WRONG
+        right = answer == _normalised(item.expected_answer) or answer in map(_normalised, item.aliases)
+        return _RIGHT if answer and right else _WRONG
 
 
 class ContainsScorer:
