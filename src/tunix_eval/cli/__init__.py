@@ -29,7 +29,7 @@ COMMANDS = {
 _CODES = "exit codes: 0 done, all gates passed; 1 bad data or a failed gate; 2 misuse"
 
 
-class _Parser(argparse.ArgumentParser):
+class _OneLineParser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all others."""
 
     def error(self, message: str) -> NoReturn:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser; of the commands, only the one that is called knows its arguments."""
     firsts = [examples[0] for _, examples in COMMANDS.values()]
-    parser = _Parser("tunix-eval", **_described("work on what pytest --tunix-train recorded", firsts))
+    parser = _OneLineParser("tunix-eval", **_described("work on what pytest --tunix-train recorded", firsts))
     parser.add_argument("--version", action="version", version=f"tunix-eval {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     called = next((word for word in words if not word.startswith("-")), None)

@@ -92,7 +92,9 @@ def comparison_lines(report: ComparisonReport, *, width: int = 80) -> list[str]:
     """Return the lines of a comparison, none longer than the width (of 80 and more), without colour."""
     lines = columns([_side(runs) for runs in report.runs], "<<<", width)
     for comparison in report.comparisons:
+        first = comparison.metrics[0]
         heading = f"{comparison.current} against {comparison.reference} on {printable(comparison.evalset)}"
+        heading += f", {first.n_items + first.n_left_out} items"
         lines += ["", cut(heading, width), *_metrics(comparison, width)]
         for field in ("section", "category", "difficulty"):
             lines += _groups(comparison, field, width)
@@ -116,14 +118,13 @@ def _side(runs: ComparedRuns) -> list[str]:
 
 def _metrics(comparison: EvalsetComparison, width: int) -> list[str]:
     level = f"{100 * comparison.metrics[0].level:g}% interval"
-    rows = [("", "items", _sides(comparison), "delta", level, "p", "lost", "won")]
+    rows = [("", _sides(comparison), "delta", level, "p", "lost", "won")]
     for change in comparison.metrics:
         places = decimals(change.reference, change.current, change.delta)
         known = change.delta is not None
         rows.append(
             (
                 f"  {printable(change.metric)}",
-                str(change.n_items),
                 _change(change.reference, change.current, places),
                 fixed(change.delta, places, signed=True),
                 interval_text(change.interval, places) if change.interval else "",
@@ -132,7 +133,7 @@ def _metrics(comparison: EvalsetComparison, width: int) -> list[str]:
                 str(change.won) if known else "",
             )
         )
-    return columns(rows, "<>>>>>>>", width)
+    return columns(rows, "<>>>>>>", width)
 
 
 def _groups(comparison: EvalsetComparison, field: str, width: int) -> list[str]:
@@ -171,18 +172,26 @@ def _items(comparison: EvalsetComparison, way: str, items: Sequence[ItemChange],
 
 
 def _notes(comparison: EvalsetComparison, width: int) -> list[str]:
-    texts = list(comparison.notes)
+    """Say how each metric was compared, and each note once with the metrics that it belongs to."""
+    texts = [*comparison.notes, *(f"{change.metric}: {_how(change)}" for change in comparison.metrics)]
+    metrics: dict[str, list[str]] = {}
     for change in comparison.metrics:
-        facts = [f"{change.metric}: {change.method}, p two-sided"] if change.delta is not None else []
-        facts += ["lower is better"] if change.lower_is_better else []
-        if change.bootstrap:
-            places = decimals(change.reference, change.current, change.delta)
-            facts.append(f"bootstrap {interval_text(change.bootstrap, places)}")
-        if change.n_left_out:
-            facts.append(f"{change.n_left_out} items without a value on a side are left out")
-        texts.append("; ".join([*facts, *change.notes]))
-    lines = [line for text in texts for line in paragraph(printable(text), width, first="note: ", rest="      ")]
-    return ["", *lines]
+        for note in change.notes:
+            metrics.setdefault(note, []).append(change.metric)
+    texts += [f"{', '.join(names)}: {note}" for note, names in metrics.items()]
+    return ["", *(line for text in texts for line in paragraph(printable(text), width, first="note: ", rest="      "))]
+
+
+def _how(change: MetricChange) -> str:
+    facts = [] if change.delta is None else [f"{change.method}, p two-sided"]
+    if change.bootstrap:
+        places = decimals(change.reference, change.current, change.delta)
+        facts.append(f"bootstrap {interval_text(change.bootstrap, places)}")
+    if change.lower_is_better:
+        facts.append("lower is better")
+    if change.n_left_out:
+        facts.append(f"{change.n_left_out} items without a value in every run are left out")
+    return "; ".join(facts)
 
 
 def _sides(comparison: EvalsetComparison) -> str:
