@@ -491,6 +491,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """(1 - 2 alpha) bootstrap interval of delta, beside the one of a paired t test."""
     false_alarms: float | None = None
     """How often max_drop fails though nothing changed, for this baseline."""
+    undecided: Literal["fail", "skip"] = "fail"
+    """What becomes of the gate where nothing is proven."""
     alpha: float | None = None
     margin: float | None = None
     n_items: int = 0

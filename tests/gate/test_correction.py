@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from statsmodels.stats.multitest import multipletests
 
 from tunix_eval.gate import corrected
@@ -79,3 +80,10 @@ def test_verdicts_without_a_p_value_stay_and_do_not_count():
 def test_without_a_correction_nothing_changes():
     verdicts = [verdict(0.04), verdict(0.04)]
     assert corrected(verdicts, None) == verdicts
+
+
+@pytest.mark.parametrize(("undecided", "outcome"), [("fail", "failed"), ("skip", "skipped")])
+def test_a_proof_that_the_correction_takes_away_is_undecided(undecided, outcome):
+    proven = replace(verdict(0.04, "non_inferior"), undecided=undecided)
+    first, _ = corrected([proven, verdict(0.5)], "holm")
+    assert (proven.outcome, first.outcome, first.adjusted_p) == ("passed", outcome, 0.08)

@@ -136,6 +136,7 @@ def comparison_verdict(case: Case, decision: Decision) -> Verdict:
         p_value=compared.p_value,
         bootstrap=_turned(compared.bootstrap, negate=not case.swapped),
         false_alarms=decision.false_alarms,
+        undecided=gate.undecided,
         alpha=gate.alpha,
         margin=decision.allowed,
         n_items=len(case.current[0].values),

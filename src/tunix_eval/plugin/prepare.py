@@ -87,7 +87,7 @@ class Prepared:
 
     @cached_property
     def sequences(self) -> tuple[TokenSequence, ...]:
-        """Every trace as tokens, each short enough for a row, with something to learn and something to learn it from."""
+        """Every trace as tokens, each short enough for a row, and its loss mask neither empty nor full."""
         sequences = self.format.sequences(self.dataset)
         check_lengths(sequences, row_tokens=self.spec.training.row_tokens, source=self.dataset.key)
         check_masks(sequences, source=self.dataset.key)
