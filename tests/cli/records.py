@@ -70,11 +70,12 @@ class Records:
         recipe: str | None = "recipe",
         weights: str | None = None,
         artifacts: str = "artifacts",
+        repeats: int = 1,
         **changed: Any,
     ) -> str:
-        """Record a run whose answers to some items are wrong, and return its id."""
+        """Record a run whose (first) answers to some items are wrong, and return its id."""
         evalset = evalset or addition()
-        scored = _scored(evalset, wrong, nll, answers or {})
+        scored = _scored(evalset, wrong, nll, answers or {}, repeats)
         run_id = sha256_text(f"{name} {seed} {recipe}")[:16]
         folder = self.root / artifacts / "runs" / run_id
         manifest = EvalManifest(
@@ -151,12 +152,13 @@ class Records:
 
 
 def _scored(
-    evalset: Evalset, wrong: Collection[int], nll: Sequence[float] | None, answers: Mapping[int, str]
+    evalset: Evalset, wrong: Collection[int], nll: Sequence[float] | None, answers: Mapping[int, str], repeats: int
 ) -> list[ScoredItem]:
     completions = []
     for i, item in enumerate(evalset.items):
-        text = answers.get(i, "wrong" if i in wrong else item.expected_answer)
-        made = complete(str(item.id), text, rule=ANSWER_RULES["text"], stop_reason="stop", tokens=3)
-        logprobs = None if nll is None else (-nll[i],)
-        completions.append(msgspec.structs.replace(made, answer_logprobs=logprobs))
-    return score_items(evalset.items, completions, SCORERS)
+        for k in range(repeats):
+            text = answers.get(i, "wrong" if i in wrong and k == 0 else item.expected_answer)
+            made = complete(str(item.id), text, rule=ANSWER_RULES["text"], stop_reason="stop", tokens=3, repeat=k)
+            logprobs = None if nll is None else (-nll[i],)
+            completions.append(msgspec.structs.replace(made, answer_logprobs=logprobs))
+    return score_items(evalset.items, completions, SCORERS, repeats=repeats)

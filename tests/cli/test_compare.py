@@ -165,6 +165,15 @@ def test_an_item_of_a_lower_is_better_metric_that_rose_got_worse(records: Record
     assert "better by answer_nll: 1 item\n  item  expected  A  B     score\n  i001  2         2  2  1 -> 0.5\n" in out
 
 
+def test_with_repeats_an_item_is_the_mean_of_its_completions(records: Records) -> None:
+    records.run(repeats=4)
+    records.run(name="b", recipe="b", repeats=4, wrong=[7])
+    out = records.call("compare", "addition", "b", "--metric", "exact")[1]
+    assert "  i007  8         8  wrong  1 -> 0.75\n" in out
+    assert "on addition-heldout, 100 items\n" in out
+    assert records.call("gate", "b", "--rule", "at_least", "--value", "0.9975")[0] == 0
+
+
 def test_items_that_share_a_source_are_compared_as_clusters(records: Records) -> None:
     items = [structs.replace(item, cluster=f"c{i // 10}") for i, item in enumerate(addition().items)]
     evalset = make_evalset(EVALSET, items)

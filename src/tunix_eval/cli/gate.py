@@ -137,9 +137,11 @@ def _on(runs: Sequence[RecordedRun], evalset: str) -> list[Evaluation]:
 
 def _with_seeds(first: Evaluation, gate: GateSpec, store: Store) -> list[Evaluation]:
     """Return a run, and beside it the recorded seeds that its gate asks for."""
+    if gate.runs == 1:
+        return [first]
     start = first.manifest.seed + 1
     more = recorded_seeds(first, range(start, start + gate.runs - 1), gate.metric, store)
-    if gate.runs > 1 and not more:
+    if not more:
         raise ArtifactError(
             f"{first.where}: {gate.rule}({gate.metric}) asks for {gate.runs} runs, and seeds {start} to "
             f"{start + gate.runs - 2} of its recipe are not all recorded; train them, or name the runs that there are"
