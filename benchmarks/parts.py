@@ -75,7 +75,7 @@ def verdict_stage(rounds: int) -> None:
 
     def extract() -> list[Any]:
         return [
-            complete(str(i), f"{i}\n#### {i + i % 2}", mark=mark, stop_reason="stop", tokens=9) for i in range(ITEMS)
+            complete(str(i), f"{i}\n#### {i + i % 2}", rule=mark, stop_reason="stop", tokens=9) for i in range(ITEMS)
         ]
 
     seconds, completions = best(rounds, extract)

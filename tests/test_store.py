@@ -15,7 +15,7 @@ import pytest
 
 from tunix_eval.errors import ArtifactError
 from tunix_eval.records import Generation
-from tunix_eval.store import RunManifest, Store, artifact_digests, pretty_json, write_atomic
+from tunix_eval.store import RunManifest, Store, artifact_digests, pretty_json, verify_run, write_atomic
 
 RUN_ID, KEY = "0123456789abcdef", "ab" * 32
 
@@ -94,15 +94,15 @@ def test_a_changed_or_missing_file_of_a_run_is_named_with_both_digests(store: St
     write_atomic(store.run_directory(RUN_ID) / "metrics.jsonl", "{}\n")
     recorded = manifest(artifacts=artifact_digests(store.run_directory(RUN_ID)))
     assert list(recorded.artifacts) == ["metrics.jsonl", "checkpoint-final/params"]
-    store.verify_run(recorded)
+    verify_run(store.run_directory(RUN_ID), recorded)
     weights.write_text("Weights")
     with pytest.raises(
         ArtifactError, match=r"checkpoint-final/params: digest mismatch: found \w{16}, the manifest has"
     ):
-        store.verify_run(recorded)
+        verify_run(store.run_directory(RUN_ID), recorded)
     weights.unlink()
     with pytest.raises(ArtifactError, match="found no file"):
-        store.verify_run(recorded)
+        verify_run(store.run_directory(RUN_ID), recorded)
 
 
 def test_setting_a_run_aside_keeps_the_last_one(store: Store) -> None:
@@ -116,13 +116,41 @@ def test_setting_a_run_aside_keeps_the_last_one(store: Store) -> None:
     assert RunManifest.model_validate_json(aside.read_text()).seed == 2
 
 
-def test_generations_come_back_as_they_were_and_damaged_ones_are_made_again(store: Store) -> None:
+def test_what_is_cached_comes_back_as_it_was_and_is_made_again_where_it_is_damaged(store: Store) -> None:
     made = [Generation((1, 2), "stop"), Generation((), "length")]
-    assert store.find_generations(KEY) is None
-    store.record_generations(KEY, made)
-    assert store.find_generations(KEY) == made
-    (store.root / "completions" / f"{KEY}.jsonl").write_text('{"ids": [1')
-    assert store.find_generations(KEY) is None
+    calls: list[int] = []
+
+    def make() -> list[Generation]:
+        calls.append(1)
+        return made
+
+    def cached() -> list[Generation]:
+        return store.cached(KEY, Generation, len(made), make)
+
+    assert [cached(), cached(), len(calls)] == [made, made, 1]
+    path = store.root / "completions" / f"{KEY}.jsonl"
+    whole = path.read_text()
+    for damage in ('{"ids": [1', whole[:-5], whole.replace("stop", "length")):
+        path.write_text(damage)
+        before = len(calls)
+        assert [cached(), len(calls) - before] == [made, 1]
+    assert path.read_text() == whole
+
+
+def test_lines_of_another_count_are_not_taken_for_these(store: Store) -> None:
+    assert store.cached(KEY, int, 1, lambda: [1]) == [1]
+    assert store.cached(KEY, int, 2, lambda: [1, 2]) == [1, 2]
+
+
+def test_a_run_is_named_by_the_first_digits_of_its_id(store: Store) -> None:
+    other = f"01{RUN_ID[2:-1]}0"
+    store.record_run(manifest())
+    store.record_run(manifest(run_id=other))
+    assert store.named_run(RUN_ID).run_id == RUN_ID
+    assert store.named_run(other).run_id == other
+    for reference, reason in (("01", "2 runs begin with it"), ("ff", "no such run is recorded"), ("", "no such run")):
+        with pytest.raises(ArtifactError, match=f"run '{reference}': {reason}.*{RUN_ID}"):
+            store.named_run(reference)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

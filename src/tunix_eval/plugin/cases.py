@@ -7,7 +7,7 @@ import pytest
 from tunix_eval.errors import SpecError
 from tunix_eval.plugin.needs import named_spec, reference_of
 from tunix_eval.plugin.session import Session
-from tunix_eval.plugin.views import Case
+from tunix_eval.plugin.views import Case, CaseSet
 
 
 def cases_of(metafunc: pytest.Metafunc) -> list[Case]:
@@ -26,4 +26,5 @@ def cases_of(metafunc: pytest.Metafunc) -> list[Case]:
             raise SpecError('takes tunix_case and names no evalset: mark it with @pytest.mark.tunix_evalset("name")')
         reference = spec.evalsets[0]
     evalset = session.evalset(reference)
-    return [Case(session, evalset, item) for item in evalset.items]
+    cases = CaseSet(session, evalset)
+    return [Case(cases, item) for item in evalset.items]

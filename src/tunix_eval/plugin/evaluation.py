@@ -148,7 +148,8 @@ def _with_logprobs(
         sequences.append(ids)
         counts.append(count)
 
-    def measure() -> list[tuple[float, ...]]:
+    # JSON has no infinity: a token that cannot be written is cached as null.
+    def measure() -> list[tuple[float | None, ...]]:
         model = load()
         if not hasattr(model, "token_logprobs"):
             raise SpecError(
@@ -156,12 +157,17 @@ def _with_logprobs(
                 "a scorer needs; take that scorer out of the run file"
             )
         found = model.token_logprobs(sequences)
-        return [tuple(values[-count:].tolist()) for values, count in zip(found, counts, strict=True)]
+        return [
+            tuple(value if math.isfinite(value) else None for value in values[-count:].tolist())
+            for values, count in zip(found, counts, strict=True)
+        ]
 
     key = question.key(sequences=[sequence.tolist() for sequence in sequences], counts=counts)
-    measured = store.cached(key, tuple[float, ...], len(sequences), measure)
+    measured = store.cached(key, tuple[float | None, ...], len(sequences), measure)
     return [
-        msgspec.structs.replace(completion, answer_logprobs=values)
+        msgspec.structs.replace(
+            completion, answer_logprobs=tuple(-math.inf if value is None else value for value in values)
+        )
         for completion, values in zip(completions, measured, strict=True)
     ]
 

@@ -86,6 +86,16 @@ def need_of(session: Session, item: pytest.Item) -> Need:
     own = getattr(item, "tunix_need", None)
     if isinstance(own, Need):
         return own
+    # The tests of one function share their marks, and ten thousand of them one answer. Marks live as long as items.
+    marks = [(id(mark), mark in item.own_markers) for mark in item.iter_markers() if mark.name.startswith("tunix")]
+    key = (item.parent, getattr(item, "originalname", item.name), tuple(marks), fixtures_of(item))
+    found: Need | None = session.needs.get(key)
+    if found is None:
+        found = session.needs[key] = _read(session, item)
+    return found
+
+
+def _read(session: Session, item: pytest.Item) -> Need:
     folder = item.path.parent
     wrong = misspelt(item)
     if wrong:

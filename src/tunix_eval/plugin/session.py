@@ -36,7 +36,7 @@ from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, prediction
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
-from tunix_eval.records import Dataset, Evalset, Model, Progress, ScoredItem
+from tunix_eval.records import Dataset, Evalset, Model, Progress
 from tunix_eval.report import delta_report
 from tunix_eval.run_files import read_run_file
 from tunix_eval.settings import Settings, read_settings
@@ -65,8 +65,8 @@ class Session:
     _sources: dict[str, Source] = field(default_factory=dict)
     _models: dict[tuple[str, Weights], Model] = field(default_factory=dict)
     _evaluations: dict[str, Evaluation] = field(default_factory=dict)
-    _by_item: dict[int, Mapping[str, tuple[ScoredItem, ...]]] = field(default_factory=dict)
-    """By the identity of an evaluation, which the session keeps."""
+    needs: dict[Any, Any] = field(default_factory=dict)
+    """What tests ask for, by what decides it; kept by plugin/needs.py."""
 
     @classmethod
     def open(cls, config: pytest.Config) -> Session:
@@ -346,16 +346,6 @@ class Session:
                     "here, so that contamination was not looked for"
                 )
             )
-
-    def scored_items(self, source: Source, evalset: Evalset) -> Mapping[str, tuple[ScoredItem, ...]]:
-        """Return every item's completions and scores by the item's id."""
-        evaluation = self.evaluation(source, evalset)
-        if id(evaluation) not in self._by_item:
-            found: dict[str, tuple[ScoredItem, ...]] = {}
-            for one in evaluation.scored:
-                found[one.completion.item_id] = (*found.get(one.completion.item_id, ()), one)
-            self._by_item[id(evaluation)] = found
-        return self._by_item[id(evaluation)]
 
     def before_and_after(self, source: Source, evalset: Evalset) -> Evaluation:
         """Evaluate a source, a run before its training too, report it, and return what it is worth now."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,18 +22,37 @@ from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 from tunix_eval.tables import validated
 
 
+class CaseSet:
+    """The items of an evalset, as the tests of one function see them."""
+
+    def __init__(self, session: Session, evalset: Evalset) -> None:
+        self.session = session
+        self.evalset = evalset
+        self._scored: dict[int, Mapping[str, tuple[ScoredItem, ...]]] = {}
+
+    def scored(self, node: pytest.Item, item_id: str) -> tuple[ScoredItem, ...]:
+        """Return an item's completions and scores; the whole evalset is completed at first use."""
+        spec = need_of(self.session, node).the_spec()
+        # The session keeps its specs, so that one spec is one object.
+        if id(spec) not in self._scored:
+            by_item: dict[str, tuple[ScoredItem, ...]] = {}
+            for one in self.session.evaluation(self.session.source(spec), self.evalset).scored:
+                by_item[one.completion.item_id] = (*by_item.get(one.completion.item_id, ()), one)
+            self._scored[id(spec)] = by_item
+        return self._scored[id(spec)][item_id]
+
+
 @dataclass(frozen=True)
 class Case:
     """One evalset item."""
 
-    session: Session
-    evalset: Evalset
+    cases: CaseSet
     item: EvalItem
     node: pytest.Item | None = None
 
     def bound(self, node: pytest.Item) -> Case:
         """Return the case as seen by one test, whose markers name the run."""
-        return replace(self, node=node)
+        return Case(self.cases, self.item, node)
 
     @property
     def id(self) -> str:
@@ -51,11 +71,10 @@ class Case:
 
     @property
     def repeats(self) -> tuple[ScoredItem, ...]:
-        """The item with each of its completions and their scores; the whole evalset is completed at first use."""
+        """The item with each of its completions and their scores."""
         if self.node is None:
             raise SpecError("a case belongs to a test; take the fixture tunix_case")
-        spec = need_of(self.session, self.node).the_spec()
-        return self.session.scored_items(self.session.source(spec), self.evalset)[self.id]
+        return self.cases.scored(self.node, self.id)
 
     @property
     def scored(self) -> ScoredItem:
