@@ -498,6 +498,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     n_items: int = 0
     n_runs: int = 0
     """Runs on the reference side."""
+    n_current: int = 1
+    """Runs on the side that is judged, fresh ones among them."""
     detectable: float | None = None
     """The smallest worsening that the test would have found with 80% power."""
     notes: tuple[str, ...] = ()
@@ -534,6 +536,8 @@ class EvalRow(msgspec.Struct, frozen=True, kw_only=True):
     after: float | None
     stderr: float | None
     ci95: tuple[float, float] | None
+    repeats: int = 1
+    pass_at_k: dict[int, float] = {}
 
 
 class SessionReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,6 +141,7 @@ def comparison_verdict(case: Case, decision: Decision) -> Verdict:
         margin=decision.allowed,
         n_items=len(case.current[0].values),
         n_runs=len(case.reference),
+        n_current=len(case.current),
         detectable=compared.detectable,
         notes=notes,
     )

@@ -66,6 +66,8 @@ def eval_rows(after: Evaluation, before: Evaluation | None) -> list[EvalRow]:
                 after=summary.mean,
                 stderr=summary.stderr,
                 ci95=summary.ci95,
+                repeats=summary.repeats,
+                pass_at_k=summary.pass_at_k,
             )
         )
     return rows

@@ -14,6 +14,8 @@ from tunix_eval.report.layout import columns, cut, paragraph
 _Row = TypeVar("_Row", EvalRow, Verdict)
 _WITH_INTERVAL = 76
 """Columns that a gate's line needs for its interval."""
+_BELOW = " " * 4
+"""Before what belongs to the row above."""
 
 
 def session_table(report: SessionReport, *, width: int = 80) -> list[str]:
@@ -69,17 +71,24 @@ def _evals(rows: Sequence[EvalRow], width: int) -> list[str]:
                 interval_text(row.ci95, places) if row.ci95 else "",
             )
         )
-    return _grouped(rows, columns(cells, "<>>>", width), width)
+
+    def repeats(row: EvalRow) -> list[str]:
+        chances = [f"pass@{k} {fixed(chance)}" for k, chance in row.pass_at_k.items()]
+        text = ", ".join([f"{row.repeats} completions an item", *chances])
+        return paragraph(text, width, first=_BELOW, rest=_BELOW) if row.repeats > 1 else []
+
+    return _grouped(rows, columns(cells, "<>>>", width), width, below=repeats)
 
 
 def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:
     levels = {f"{100 * (1 - 2 * verdict.alpha):g}% " for verdict in verdicts if verdict.alpha is not None}
     cells = [("gates", "ref -> now", "delta", f"{levels.pop() if len(levels) == 1 else ''}interval", "p")]
+    widest = max(len(printable(verdict.rule)) for verdict in verdicts)
     for verdict in verdicts:
         places = decimals(verdict.reference, verdict.current, verdict.delta)
         cells.append(
             (
-                f"  {verdict.outcome:<7} {printable(verdict.rule):<8} {printable(verdict.metric)}",
+                f"  {verdict.outcome:<7} {printable(verdict.rule):<{widest}} {printable(verdict.metric)}",
                 _change(verdict.reference, verdict.current, places),
                 fixed(verdict.delta, places, signed=True),
                 interval_text(verdict.interval, places) if verdict.interval else "",
@@ -87,16 +96,34 @@ def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:
             )
         )
 
-    def reason(verdict: Verdict) -> list[str]:
+    def below(verdict: Verdict) -> list[str]:
         compared = verdict.delta is not None and verdict.outcome != "skipped"
-        indent = " " * 10
-        return [] if compared else paragraph(printable(verdict.reason), width, first=indent, rest=indent)
+        text = _how(verdict) if compared else verdict.reason
+        return paragraph(printable(text), width, first=_BELOW, rest=_BELOW)
 
     if width < _WITH_INTERVAL:
         lines = columns([(*row[:3], row[4]) for row in cells], "<>>>", width)
     else:
         lines = columns(cells, "<>>>>", width)
-    return _grouped(verdicts, lines, width, below=reason)
+    return _grouped(verdicts, lines, width, below=below)
+
+
+def _how(verdict: Verdict) -> str:
+    """Say what a verdict counted and how, and what it could have seen."""
+    counted = f"{verdict.n_items} items"
+    if verdict.unit == "runs":
+        counted += f", {verdict.n_current} run{'s'[: verdict.n_current != 1]} against {verdict.n_runs}"
+    parts = [counted, verdict.method]
+    if verdict.adjusted_p is not None:
+        parts.append(f"p {p_text(verdict.adjusted_p)} after Holm")
+    if verdict.bootstrap is not None:
+        parts.append(f"bootstrap {interval_text(verdict.bootstrap, decimals(*verdict.bootstrap))}")
+    if verdict.detectable is not None:
+        parts.append(f"80% power at {fixed(verdict.detectable, decimals(verdict.detectable))}")
+    if verdict.false_alarms is not None:
+        times = round(100 * verdict.false_alarms)
+        parts.append(f"fails {times} time{'s'[: times != 1]} in 100 though nothing changed")
+    return "; ".join(parts)
 
 
 def _notes(report: SessionReport, width: int) -> list[str]:
