@@ -112,7 +112,7 @@ def judge(
     )
     if verdict.outcome == "failed" and verdict.delta is not None and gate.rule in AGAINST_BASELINE:
         lost = _most_lost(current, reference, sign=-1 if scorer.lower_is_better else 1)
-        session.rows.append(Note(f"{spec.name}/{gate.metric} {gate.rule}: {lost}"))
+        session.rows.append(Note(f"{spec.name}/{gate.metric} on {evalset.name}: {lost}"))
     return verdict
 
 
