@@ -1,4 +1,4 @@
-# make demo | test | lint | scan | audit | bench | clean; all of them share one .venv.
+# make demo | test | lint | scan | audit | bench | bench-gates | clean; all of them share one .venv.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,7 +9,7 @@ STAMP := .venv/installed
 # Each worker begins with a stretch of neighbours, so that what a module trained for its tests is trained about once.
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test lint scan audit bench clean
+.PHONY: demo test lint scan audit bench bench-gates clean
 
 demo: $(STAMP)
 	$(BIN)/pytest --tunix-train examples/quickstart
@@ -35,6 +35,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/parts.py
+
+bench-gates: $(STAMP)
+	$(BIN)/python benchmarks/gates.py
 
 clean:
 	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,0 +1,223 @@
+"""Error rates of every rule by simulation, in the situation that it is meant for: `decide` itself, on made-up scores.
+
+Every simulated session has items of its own, each evaluation sampling noise of its own. A 0/1 item is right at a rate
+drawn from a Beta distribution of mean 0.7, narrow or wide so that 42, 28 or 7% of the items flip between two
+evaluations; a graded item has a normal quality of sd 0.15 and noise of sd 0.1. In clusters of 5 the items share a part
+of the noise. A run effect, normal with sd 0.02, moves all items of one run together; retrained runs have one, equal
+weights have none. Seeds are fixed, and do not depend on how many processes there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special  # type: ignore[import-untyped]
+
+from tunix_eval.gate import decide
+from tunix_eval.records import RunScores, Verdict
+from tunix_eval.specs import GateSpec
+
+Values = npt.NDArray[np.float64]
+
+COLUMNS = ("scores", "rule", "sessions", "n = 25", "n = 100", "n = 500", "at most", "verdict")
+SIZES = (25, 100, 500)
+ALPHA = 0.05
+MEAN = 0.7
+CLUSTER = 5
+RUN_EFFECT = 0.02
+MARGIN = 0.05
+CHUNK = 250
+"""Sessions that one task simulates."""
+PRINTED_GAP = 0.1
+"""How far max_drop's printed rate, which knows a spread that it has estimated, may lie from the rate observed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What scores look like."""
+
+    name: str
+    flips: float | None = None
+    """Share of 0/1 items that differ between two evaluations; None for graded scores."""
+    shared: float = 0.0
+    """The part of the noise's variance that a cluster of 5 items shares."""
+    retrained: bool = True
+    """Whether it is simulated for retrained runs too."""
+
+    @property
+    def bootstraps(self) -> bool:
+        """Whether a comparison of items draws a bootstrap interval, which takes its time."""
+        return self.flips is None and not self.shared
+
+
+KINDS = (
+    Kind("0/1, 42% flip", flips=0.42, retrained=False),
+    Kind("0/1, 28% flip", flips=0.28),
+    Kind("0/1, 7% flip", flips=0.07, retrained=False),
+    Kind("0/1, clusters of 5", flips=0.28, shared=0.5),
+    Kind("graded"),
+    Kind("graded, clusters of 5", shared=0.75),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule in the situation where it is to err at most so often."""
+
+    name: str
+    gate: GateSpec
+    wrong: str = "failed"
+    """The outcome that is an error there."""
+    drop: float = 0.0
+    """The true drop of the current side."""
+    sides: tuple[int, int] = (1, 1)
+    """Current and baseline runs."""
+    same_weights: bool = False
+    required: bool = True
+
+
+def gate(rule: str, **arguments: Any) -> GateSpec:
+    """Return a gate over `exact`."""
+    return GateSpec.model_validate({"rule": rule, "metric": "exact", "alpha": ALPHA} | arguments)
+
+
+NO_WORSE, NON_INFERIOR = gate("no_worse"), gate("non_inferior", margin=MARGIN)
+LIMIT = GateSpec(rule="max_drop", metric="exact", drop="5%")
+BETTER = gate("better", than="other.toml")
+
+
+def same_weights_rules(kind: Kind) -> list[Rule]:
+    """Return the rules between two evaluations of equal weights."""
+    binary = kind.flips is not None and not kind.shared
+    exact = [Rule("no_worse, exact", gate("no_worse", test="exact"), same_weights=True)] if binary else []
+    return [
+        Rule("no_worse", NO_WORSE, same_weights=True),
+        *exact,
+        Rule(f"no_worse, margin and drop {MARGIN}", gate("no_worse", margin=MARGIN), drop=MARGIN, same_weights=True),
+        Rule(f"non_inferior, margin and drop {MARGIN}", NON_INFERIOR, wrong="passed", drop=MARGIN, same_weights=True),
+        Rule("better", BETTER, wrong="passed", same_weights=True),
+        Rule("max_drop 5%: fails (printed)", LIMIT, same_weights=True),
+    ]
+
+
+RETRAINED_RULES = [
+    Rule("no_worse, 1 against 5, then 3", NO_WORSE, sides=(3, 5)),
+    Rule(f"no_worse, margin and drop {MARGIN}", gate("no_worse", margin=MARGIN), drop=MARGIN, sides=(3, 5)),
+    Rule(
+        f"non_inferior, margin and drop {MARGIN}, 1 against 5", NON_INFERIOR, wrong="passed", drop=MARGIN, sides=(1, 5)
+    ),
+    Rule("better, 3 against 3", BETTER, wrong="passed", sides=(3, 3)),
+    Rule("max_drop 5%, 1 against 5: fails (printed)", LIMIT, sides=(1, 5)),
+    Rule("item test, 1 against 1", NO_WORSE, same_weights=True, required=False),
+]
+
+
+def evaluations(rng: np.random.Generator, kind: Kind, n: int, shifts: Values) -> Values:
+    """Evaluate the same n items several times, each time with the mean moved by a shift; float[len(shifts), n]."""
+    count, moved = len(shifts), shifts[:, None]
+    noise = rng.standard_normal((count, n))
+    if kind.shared:
+        common = np.repeat(rng.standard_normal((count, n // CLUSTER)), CLUSTER, axis=1)
+        noise = math.sqrt(kind.shared) * common + math.sqrt(1 - kind.shared) * noise
+    if kind.flips is None:
+        return rng.normal(MEAN, 0.15, n) + 0.1 * noise + moved
+    rates = np.full(n, MEAN)
+    # Two draws at rate p differ with probability 2 p (1 - p), whose mean over Beta(a, b) is this share of its most.
+    share = kind.flips / (2 * MEAN * (1 - MEAN))
+    if share < 1 - 1e-9:
+        size = share / (1 - share)
+        rates = rng.beta(MEAN * size, (1 - MEAN) * size, n)
+    rates = np.where(moved < 0, rates * (1 + moved / MEAN), rates + (1 - rates) * moved / (1 - MEAN))
+    return np.where(special.ndtr(noise) < rates, 1.0, 0.0)
+
+
+def simulate(kind: Kind, rules: list[Rule], n: int, seed: tuple[int, ...], sessions: int) -> Values:
+    """Simulate sessions of every rule; return float[rules, 2]: errors, and the sum of what max_drop printed."""
+    rng, found = np.random.default_rng(seed), np.zeros((len(rules), 2))
+    retrained = any(not rule.same_weights for rule in rules)
+    clusters = {item(i): f"c{i // CLUSTER}" for i in range(n)} if kind.shared else {}
+    for _ in range(sessions):
+        for place, rule in enumerate(rules):
+            verdict = session(rng, kind, rule, n, clusters, RUN_EFFECT if retrained else 0.0)
+            found[place] += verdict.outcome == rule.wrong, verdict.false_alarms or 0.0
+    return found
+
+
+def session(
+    rng: np.random.Generator, kind: Kind, rule: Rule, n: int, clusters: dict[str, str], effect: float
+) -> Verdict:
+    """Make up the runs of one session, and decide."""
+    j, k = rule.sides
+    shifts = effect * rng.standard_normal(j + k) - rule.drop * (np.arange(j + k) < j)
+    runs = [
+        RunScores(
+            run_id=f"r{r}",
+            seed=r,
+            weights_sha256="w" if rule.same_weights else f"w{r}",
+            values={item(i): value for i, value in enumerate(values)},
+        )
+        for r, values in enumerate(evaluations(rng, kind, n, shifts).tolist())
+    ]
+    looks = 1 if rule.gate.rule == "no_worse" else j
+    return decide(
+        rule.gate,
+        run_name="simulated",
+        evalset="simulated",
+        current=runs[:looks],
+        reference=runs[j:],
+        lower_is_better=False,
+        clusters=clusters,
+        fresh=lambda more: runs[looks : looks + more],
+    )
+
+
+def item(i: int) -> str:
+    """Name an item."""
+    return f"i{i:03d}"
+
+
+def calibration(draws: int) -> Iterator[tuple[str, ...]]:
+    """Give the rows: first equal weights, then retrained runs."""
+    with ProcessPoolExecutor() as pool:
+        jobs = [
+            (kind, retrained, rules, count, [spread(pool, kind, retrained, rules, n, count) for n in SIZES])
+            for retrained in (False, True)
+            for kind in KINDS
+            if kind.retrained or not retrained
+            for rules in [RETRAINED_RULES if retrained else same_weights_rules(kind)]
+            for count in [draws // 4 if kind.bootstraps else draws]
+        ]
+        for kind, retrained, rules, count, sizes in jobs:
+            name = f"{kind.name}{', retrained' if retrained else ''}"
+            shares = np.array([total() for total in sizes]) / count
+            for place, rule in enumerate(rules):
+                rates, printed = shares[:, place].T.tolist()
+                yield (name, rule.name, str(count), *judged(rule, rates, printed, count))
+
+
+def spread(
+    pool: ProcessPoolExecutor, kind: Kind, retrained: bool, rules: list[Rule], n: int, sessions: int
+) -> Callable[[], Values]:
+    """Submit the sessions in chunks; the result adds up what they find."""
+    seeds = [(KINDS.index(kind), int(retrained), n, start) for start in range(0, sessions, CHUNK)]
+    futures = [pool.submit(simulate, kind, rules, n, seed, min(CHUNK, sessions - seed[-1])) for seed in seeds]
+    return lambda: sum((future.result() for future in futures), np.zeros((len(rules), 2)))
+
+
+def judged(rule: Rule, rates: list[float], printed: list[float], sessions: int) -> tuple[str, ...]:
+    """Return the cells of the rates, of what is asked, and of the verdict."""
+    if rule.gate.rule == "max_drop":
+        cells = [f"{rate:.3f} ({said:.3f})" for rate, said in zip(rates, printed, strict=True)]
+        within = all(abs(rate - said) <= PRINTED_GAP for rate, said in zip(rates, printed, strict=True))
+        return *cells, f"printed ± {PRINTED_GAP}", "within" if within else "not within"
+    cells = [f"{rate:.3f}" for rate in rates]
+    if not rule.required:
+        return *cells, "", "for contrast"
+    most = ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / sessions)
+    return *cells, f"{most:.3f}", "within" if max(rates) <= most else "not within"
