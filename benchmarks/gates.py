@@ -16,36 +16,32 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from calibration import COLUMNS as CALIBRATION_COLUMNS
-from calibration import calibration
-from costs import COLUMNS as COST_COLUMNS
-from costs import costs
-from honest_seeds import COLUMNS as SEED_COLUMNS
-from honest_seeds import honest_seeds
-from regressions import REGRESSION_COLUMNS, RETRAINING_COLUMNS, regressions, retrainings
+import calibration
+import costs
+import honest_seeds
+import regressions
 
 PACKAGES = ("tunix-eval", "pytest", "numpy", "scipy", "jax")
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A table: its columns, and what gives its rows."""
+class Table:
+    """Its columns, and what gives its rows."""
 
     columns: tuple[str, ...]
     rows: Callable[[], Iterator[tuple[str, ...]]]
 
 
-def show(name: str, section: Section) -> bool:
-    """Print a section's table as its rows come; return whether every row is within."""
-    print(f"\n{name}, load {os.getloadavg()[0]:.1f} before\n\n| {' | '.join(section.columns)} |")
-    print(f"|{'---|' * len(section.columns)}", flush=True)
-    start, within = time.perf_counter(), True
-    for row in section.rows():
+def show(table: Table) -> bool:
+    """Print a table as its rows come; return whether every row is within."""
+    print(f"\n| {' | '.join(table.columns)} |\n|{'---|' * len(table.columns)}", flush=True)
+    within = True
+    for row in table.rows():
         print(f"| {' | '.join(row)} |", flush=True)
-        within &= row[-1] != "not within"
-    print(f"\n{time.perf_counter() - start:.0f} s")
+        within &= not row[-1].startswith("not within")
     return within
 
 
@@ -61,17 +57,30 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         artifacts = (options.artifacts or Path(folder) / "artifacts").resolve()
         sections = {
-            "calibration": Section(CALIBRATION_COLUMNS, lambda: calibration(options.draws)),
-            "seeds": Section(SEED_COLUMNS, honest_seeds),
-            "retrainings": Section(RETRAINING_COLUMNS, lambda: retrainings(Path(folder), artifacts)),
-            "regressions": Section(REGRESSION_COLUMNS, lambda: regressions(Path(folder), artifacts)),
-            "cost": Section(COST_COLUMNS, lambda: costs(Path(folder))),
+            "calibration": [
+                Table(calibration.SAME_WEIGHTS_COLUMNS, partial(calibration.same_weights, options.draws)),
+                Table(calibration.RETRAINED_COLUMNS, partial(calibration.retrained, options.draws)),
+            ],
+            "seeds": [Table(honest_seeds.COLUMNS, honest_seeds.honest_seeds)],
+            "retrainings": [
+                Table(regressions.RETRAINING_COLUMNS, partial(regressions.retrainings, Path(folder), artifacts))
+            ],
+            "regressions": [
+                Table(regressions.REGRESSION_COLUMNS, partial(regressions.regressions, Path(folder), artifacts))
+            ],
+            "cost": [Table(costs.COLUMNS, partial(costs.costs, Path(folder)))],
         }
         names = options.only.split(",") if options.only else list(sections)
         if unknown := [name for name in names if name not in sections]:
             parser.error(f"no section named '{unknown[0]}'; known: {', '.join(sections)}")
-        results = [show(name, sections[name]) for name in names]
-    return 0 if all(results) else 1
+        within = True
+        for name in names:
+            start = time.perf_counter()
+            print(f"\n{name}; load before: {os.getloadavg()[0]:.1f}")
+            for table in sections[name]:
+                within &= show(table)
+            print(f"\n{name}: {time.perf_counter() - start:.0f} s")
+    return 0 if within else 1
 
 
 if __name__ == "__main__":
