@@ -64,7 +64,7 @@ def test_a_gate_of_another_run_may_be_deselected(gated: Project) -> None:
 def test_single_tests_by_id_write_no_baseline(gated: Project, workers: tuple[str, ...]) -> None:
     result = gated.run(*UPDATE, "test_words.py::test_no_worse", *workers)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["--tunix-update-baselines: single tests were named*"])
+    result.stdout.fnmatch_lines(["--tunix-update-baselines: single tests of test_words.py were named*"])
     assert not (gated.path / BASELINE).exists()
 
 

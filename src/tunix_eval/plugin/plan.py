@@ -82,13 +82,11 @@ def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequen
     plan = Plan()
     checked: dict[Any, Need] = {}
     told: dict[str, str] = {}
-    updated = _update_refusals(session, deselected) if session.options.update_baselines else {}
+    refused = _update_refusals(session, items, deselected) if session.options.update_baselines else {}
     for item in items:
         need = need_of(session, item)
-        if need.spec is not None and need.gated and need.spec.name in updated:
-            need = replace(need, error=updated[need.spec.name])
-        elif need.gated and session.options.update_baselines and chosen_by_id(item):
-            need = replace(need, error=_NO_SINGLE_TESTS)
+        if need.gated and need.spec is not None and need.spec.name in refused:
+            need = replace(need, error=refused[need.spec.name])
         # Specs are cached by the session, so that equal ones are one object.
         key = (
             need.folder,
@@ -109,31 +107,32 @@ def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequen
     return plan
 
 
-_NO_SINGLE_TESTS = (
-    "--tunix-update-baselines: single tests were named, so that other gates of this run may not be decided on what "
-    "becomes its baseline; name the file"
-)
-
-
-def _update_refusals(session: Session, deselected: Sequence[pytest.Item]) -> dict[str, str]:
-    """Return run name -> why its baseline may not be written: one of its gates is not among the items."""
+def _update_refusals(
+    session: Session, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item]
+) -> dict[str, str]:
+    """Return run name -> why its baseline may not be written: some gate of it may not be decided."""
     refused: dict[str, str] = {}
     for item in deselected:
-        need = need_of(session, item)
-        if need.gated and need.spec is not None:
-            refused.setdefault(
-                need.spec.name,
-                f"--tunix-update-baselines: gate {item.nodeid} of run '{need.spec.name}' is deselected; a baseline is "
-                "written only where all gates of its run are decided. Leave out -k, -m and --lf",
+        if name := _gated_run(session, item):
+            refused[name] = (
+                f"--tunix-update-baselines: gate {item.nodeid} of run '{name}' is deselected; a baseline is written only "
+                "where all gates of its run are decided. Leave out -k, -m and --lf"
+            )
+    named = {argument.split("::")[0] for argument in session.config.args if "::" in argument}
+    files = {(session.config.invocation_params.dir / name).resolve() for name in named}
+    for item in items:
+        if item.path in files and (name := _gated_run(session, item)):
+            refused[name] = (
+                f"--tunix-update-baselines: single tests of {item.path} were named, so that other gates of run '{name}' "
+                "may not be decided on what becomes its baseline; name the file"
             )
     return refused
 
 
-def chosen_by_id(item: pytest.Item) -> bool:
-    """Tell whether the command line names single tests of the item's file."""
-    folder = item.config.invocation_params.dir
-    named = [argument.split("::")[0] for argument in item.config.args if "::" in argument]
-    return any((folder / name).resolve() == item.path for name in named)
+def _gated_run(session: Session, item: pytest.Item) -> str | None:
+    """Return the name of the run that an item gates."""
+    need = need_of(session, item)
+    return need.spec.name if need.gated and need.spec is not None else None
 
 
 def broken_plan(items: Sequence[pytest.Item], error: TunixEvalError) -> Plan:
