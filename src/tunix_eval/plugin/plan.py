@@ -115,16 +115,16 @@ def _update_refusals(
     for item in deselected:
         if name := _gated_run(session, item):
             refused[name] = (
-                f"--tunix-update-baselines: gate {item.nodeid} of run '{name}' is deselected; a baseline is written only "
-                "where all gates of its run are decided. Leave out -k, -m and --lf"
+                f"--tunix-update-baselines: gate {item.nodeid} of run '{name}' is deselected; a baseline is written "
+                "only where all gates of its run are decided. Leave out -k, -m and --lf"
             )
     named = {argument.split("::")[0] for argument in session.config.args if "::" in argument}
     files = {(session.config.invocation_params.dir / name).resolve() for name in named}
     for item in items:
         if item.path in files and (name := _gated_run(session, item)):
             refused[name] = (
-                f"--tunix-update-baselines: single tests of {item.path} were named, so that other gates of run '{name}' "
-                "may not be decided on what becomes its baseline; name the file"
+                f"--tunix-update-baselines: single tests of {item.path} were named, so that other gates of run "
+                f"'{name}' may not be decided on what becomes its baseline; name the file"
             )
     return refused
 
