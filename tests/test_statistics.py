@@ -178,3 +178,9 @@ def test_bisect_stops_at_an_end_that_is_not_crossed():
     assert statistics.bisect(lambda x: x + 5, 0.0, 1.0) == 0.0
     assert statistics.bisect(lambda x: x - 5, 0.0, 1.0) == 1.0
     assert statistics.bisect(lambda x: x * x - 2, 0.0, 2.0) == pytest.approx(math.sqrt(2), abs=1e-15)
+
+
+def test_a_mean_over_a_value_that_was_not_measured_is_none():
+    assert statistics.measured_mean([0.0, 0.25]) == 0.125
+    assert statistics.measured_mean([0.0, None]) is None
+    assert statistics.measured_mean([None]) is None

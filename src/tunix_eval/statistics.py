@@ -43,6 +43,16 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
+def measured_mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of values all of which were measured, None where one was not.
+
+    >>> measured_mean([0.0, 1.0]), measured_mean([0.0, None])
+    (0.5, None)
+    """
+    measured = [value for value in values if value is not None]
+    return mean(measured) if len(measured) == len(values) else None
+
+
 def mean_estimate(values: Sequence[float], clusters: Sequence[str | None] | None = None) -> MeanEstimate:
     """Estimate a mean, with a cluster-robust standard error where values share a cluster.
 

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from tunix_eval.errors import BaselineError, suggestion
 from tunix_eval.records import RunScores, ScoredItem
-from tunix_eval.statistics import mean
+from tunix_eval.statistics import measured_mean
 from tunix_eval.tables import Table
 
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -198,9 +198,4 @@ def _item_values(metric: str, scored: Sequence[ScoredItem]) -> dict[str, float |
     completions: dict[str, list[float | None]] = defaultdict(list)
     for one in scored:
         completions[one.completion.item_id].append(one.scores[metric].value)
-    return {item_id: _mean_of_all(values) for item_id, values in completions.items()}
-
-
-def _mean_of_all(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if len(known) == len(values) else None
+    return {item_id: measured_mean(values) for item_id, values in completions.items()}
