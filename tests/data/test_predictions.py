@@ -47,14 +47,40 @@ def test_an_id_may_stand_under_meta(tmp_path):
     assert (found.id_key, found.rows[0].item_id) == ("meta.eval_id", "3")
 
 
-def test_the_first_key_that_every_line_has_is_taken_for_all_of_them(tmp_path):
+def test_the_first_key_that_any_line_has_is_taken_for_all_of_them(tmp_path):
     lines = [
-        {"id": "x", "trace_id": "a", "prediction": None, "final_answer": "1", "generated_answer": "2"},
-        {"trace_id": "b", "prediction": "no", "final_answer": "3", "generated_answer": "4"},
+        {"meta": {"eval_id": "x"}, "trace_id": "a", "generated_answer": "2", "final_answer": "1"},
+        {"trace_id": "b", "final_answer": "3", "generated_answer": "4"},
     ]
     found = read_predictions(write(tmp_path, *lines))
     assert (found.id_key, found.text_key) == ("trace_id", "generated_answer")
     assert [(row.item_id, row.text) for row in found.rows] == [("a", "2"), ("b", "4")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([{"prediction": "7"}, {"prediction": None}], "2: prediction: is null, expected a string"),
+        ([{"prediction": "7"}, {}], "2: prediction: is missing; other lines have it"),
+        ([{}, {"prediction": None}], "1: prediction: is missing; other lines have it"),
+        ([{"prediction": None}], "1: prediction: is null, expected a string"),
+        ([{"id": None, "prediction": "7"}], "1: id: is null, expected a string or an integer"),
+        ([{"prediction": "7"}, {"id": None, "prediction": "7"}], "2: id: is null, expected a string or an integer"),
+    ],
+)
+def test_a_line_without_a_text_never_has_the_gold_answers_read(tmp_path, lines, said):
+    other = {"id": "a", "trace_id": "a", "final_answer": "gold"}
+    found = refusal(tmp_path, *[other | line for line in lines])
+    assert found.startswith(f"predictions.jsonl:{said}")
+
+
+def test_a_missing_id_under_meta_is_named(tmp_path):
+    lines = [{"meta": meta, "prediction": "7"} for meta in ({"eval_id": 1}, {}, "x", {"eval_id": None})]
+    assert refusal(tmp_path, *lines).splitlines() == [
+        "predictions.jsonl:2: meta.eval_id: is missing; other lines have it",
+        "predictions.jsonl:3: meta.eval_id: is missing; other lines have it",
+        "predictions.jsonl:4: meta.eval_id: is null, expected a string or an integer",
+    ]
 
 
 def test_other_keys_may_hold_anything(tmp_path):
@@ -69,6 +95,10 @@ def test_other_keys_may_hold_anything(tmp_path):
         ({"stop_reason": "length"}, "length"),
         ({"finish_reason": "length"}, "length"),
         ({"metadata": {"stop_reason": "length"}}, "length"),
+        ({"metadata": {"finish_reason": "length"}}, "length"),
+        ({"stop_reason": "stop", "finish_reason": "length"}, "length"),
+        ({"stop_reason": "eos", "metadata": {"stop_reason": "stop", "finish_reason": "length"}}, "length"),
+        ({"finish_reason": 0, "metadata": {"stop_reason": "length"}}, "length"),
         ({"stop_reason": "eos"}, "stop"),
         ({"finish_reason": None, "metadata": None}, "stop"),
         ({"stop_reason": ["length"]}, "stop"),
@@ -115,7 +145,7 @@ GOOD = {"id": "a", "prediction": "7"}
         ('{"id": NaN}', "predictions.jsonl:2: is not JSON: NaN is no JSON number"),
         ("[1]", "predictions.jsonl:2: expected object, got array"),
         ({"id": "b"}, "predictions.jsonl:2: prediction: is missing; other lines have it"),
-        ({"id": None, "prediction": "7"}, "predictions.jsonl:2: id: is missing; other lines have it"),
+        ({"prediction": "7"}, "predictions.jsonl:2: id: is missing; other lines have it"),
         ({"id": "", "prediction": "7"}, "predictions.jsonl:2: id: is empty"),
         ({"id": 1.5, "prediction": "7"}, "predictions.jsonl:2: id: found a number with decimals, expected a string or"),
         ({"id": True, "prediction": "7"}, "predictions.jsonl:2: id: found a boolean, expected a string or an integer"),

@@ -46,15 +46,15 @@ class Predictions:
 class _Line(msgspec.Struct, gc=False):
     """The keys that may be read; only those that are chosen have to hold anything sensible."""
 
-    id: Any = None
-    trace_id: Any = None
-    example_id: Any = None
+    id: Any = msgspec.UNSET
+    trace_id: Any = msgspec.UNSET
+    example_id: Any = msgspec.UNSET
     meta: Any = None
-    prediction: Any = None
-    predicted_answer: Any = None
-    generated_answer: Any = None
-    generated_response: Any = None
-    final_answer: Any = None
+    prediction: Any = msgspec.UNSET
+    predicted_answer: Any = msgspec.UNSET
+    generated_answer: Any = msgspec.UNSET
+    generated_response: Any = msgspec.UNSET
+    final_answer: Any = msgspec.UNSET
     stop_reason: Any = None
     finish_reason: Any = None
     metadata: Any = None
@@ -66,15 +66,15 @@ _decode = msgspec.json.Decoder(_Line).decode
 def read_predictions(path: Path) -> Predictions:
     """Read a predictions file (`.jsonl`, `.jsonl.gz`), all of it or nothing.
 
-    One key gives the ids and one the texts, for the whole file: the first of each list that every line has. Lines
-    may hold other keys. A `stop_reason` or `finish_reason` of "length", also under `metadata`, marks a text that was
-    cut off.
+    One key gives the ids and one the texts, for the whole file: the first of each list that any line has, null or
+    not. Lines may hold other keys. "length" under `stop_reason` or `finish_reason`, of the line or of its `metadata`,
+    marks a text that was cut off, whatever the others say.
 
     Raises:
         DataError: no line has a key of each list, or `file:line: field: reason` for the first 20 bad lines and a
             count of the rest.
 
-    Source: docs/formats.md, "Run directory".
+    Source: docs/formats.md, "Predictions".
     """
     data, source = read_bytes(path), str(path)
     lines = split_lines(data, source, "prediction")
@@ -140,28 +140,22 @@ def _named(ids: Sequence[str]) -> str:
 def _getter(key: str) -> Callable[[_Line], Any]:
     if key != "meta.eval_id":
         return operator.attrgetter(key)
-    return lambda line: line.meta.get("eval_id") if isinstance(line.meta, dict) else None
+    return lambda line: line.meta.get("eval_id", msgspec.UNSET) if isinstance(line.meta, dict) else msgspec.UNSET
 
 
 def _stop_reason(line: _Line) -> Literal["stop", "length"]:
-    said = line.stop_reason or line.finish_reason
-    if said is None and isinstance(line.metadata, dict):
-        said = line.metadata.get("stop_reason")
-    return "length" if said == "length" else "stop"
+    said = (line.stop_reason, line.finish_reason)
+    if isinstance(line.metadata, dict):
+        said += (line.metadata.get("stop_reason"), line.metadata.get("finish_reason"))
+    return "length" if "length" in said else "stop"
 
 
 def _chosen(keys: Sequence[str], found: Sequence[_Line], lines: Lines, source: str, what: str) -> str:
-    """Return the first key that every line has; null is as good as no value."""
+    """Return the first key that any line has."""
+    # Lines that lack it are errors: a later key, such as that of the gold answer, would hold another text.
     for key in keys:
-        if all(value is not None for value in map(_getter(key), found)):
+        if any(value is not msgspec.UNSET for value in map(_getter(key), found)):
             return key
-    lacking = {
-        key: [number for (number, _), line in zip(lines, found, strict=True) if _getter(key)(line) is None]
-        for key in keys
-    }
-    best = min(keys, key=lambda key: len(lacking[key]))
-    if len(lacking[best]) < len(lines):
-        raise _refused(source, ((number, f"{best}: is missing; other lines have it") for number in lacking[best]))
     there = list(dict.fromkeys(key for _, line in lines for key in msgspec.json.decode(line)))
     listing = ", ".join(there[:LISTED]) + (", .." if len(there) > LISTED else "") or "no key"
     raise DataError(f"{source}: no line has {what} under {', '.join(keys)}; found: {listing}")
@@ -184,11 +178,15 @@ def _flaws(lines: Lines, ids: tuple[str, Sequence[Any]], texts: tuple[str, Seque
         if id_ == "":
             yield number, f"{ids[0]}: is empty"
         elif type(id_) not in (str, int):
-            yield number, f"{ids[0]}: found {_kind(id_)}, expected a string or an integer"
+            yield number, f"{ids[0]}: {_misfit(id_, 'a string or an integer')}"
         elif type(text) is not str:
-            yield number, f"{texts[0]}: found {_kind(text)}, expected a string"
+            yield number, f"{texts[0]}: {_misfit(text, 'a string')}"
 
 
-def _kind(value: Any) -> str:
+def _misfit(value: Any, expected: str) -> str:
+    if value is msgspec.UNSET:
+        return "is missing; other lines have it"
+    if value is None:
+        return f"is null, expected {expected}"
     names = {bool: "a boolean", float: "a number with decimals", int: "an integer", list: "a list", dict: "an object"}
-    return names.get(type(value), f"a {type(value).__name__}")
+    return f"found {names.get(type(value), f'a {type(value).__name__}')}, expected {expected}"
