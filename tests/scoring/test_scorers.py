@@ -16,6 +16,7 @@ from tunix_eval.scoring import (
     ContainsScorer,
     ExactScorer,
     complete,
+    make_scorecard,
     score_items,
     scorer_digest,
 )
@@ -192,6 +193,18 @@ def raises(one, completion):
     raise KeyError("judge")
 
 
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def raises_with(error):
+    def rule(one, completion):
+        raise error
+
+    return rule
+
+
 @pytest.mark.parametrize(
     ("rule", "note"),
     [
@@ -201,10 +214,30 @@ def raises(one, completion):
         (lambda one, completion: Score(-math.inf), "the scorer gave -inf, which is no finite number"),
         (lambda one, completion: 1.0, "the scorer gave float, not a Score"),
         (lambda one, completion: Score("high"), "ValueError: could not convert string to float: 'high'"),
+        (lambda one, completion: Score(1.0, 5), "the scorer gave a note of type int, not a text"),
+        (lambda one, completion: Score(None, b"x"), "the scorer gave a note of type bytes, not a text"),
+        (lambda one, completion: Score(1.0, "a\ud83d"), "the scorer gave a note with half a surrogate pair: a\ufffd"),
+        (lambda one, completion: Score(None, "\udcff"), "the scorer gave a note with half a surrogate pair: \ufffd"),
+        (raises_with(ValueError("a\ud83d")), "ValueError: a\ufffd"),
+        (raises_with(UnspeakableError()), "UnspeakableError: its text cannot be had (RuntimeError)"),
+        (lambda one, completion: Score(1e200), "the scorer gave 1e+200; values beyond 1e+100 may overflow in sums"),
+        (
+            lambda one, completion: Score(-(10**101)),
+            "the scorer gave -1e+101; values beyond 1e+100 may overflow in sums",
+        ),
+        (lambda one, completion: Score(10**400), "OverflowError: int too large to convert to float"),
     ],
 )
 def test_a_scorer_that_fails_leaves_a_note_and_no_value(rule, note):
     assert score_of(rule) == Score(None, note)
+
+
+@pytest.mark.parametrize("value", [1e100, -1e100])
+def test_values_up_to_1e100_are_measured_and_have_a_scorecard(value):
+    scorers = {"other": Scorer(lambda one, completion: Score(value if completion.item_id == "a" else 0.0))}
+    found = score_items([item("a"), item("b")], [said("x", "a"), said("x", "b")], scorers)
+    assert found[0].scores["other"] == Score(value)
+    assert make_scorecard("e", found, scorers)["other"].stderr == pytest.approx(5e99)
 
 
 def test_a_value_of_another_number_type_becomes_a_float_and_keeps_its_note():
@@ -226,6 +259,26 @@ def test_a_value_outside_of_its_scorers_bounds_is_not_measured(value, kept):
     (found,) = score_items([item()], [said("x")], scorers)
     note = f"the scorer gave {value:g}; its bounds are 0 to 1"
     assert found.scores == {"other": Score(value) if kept else Score(None, note), "free": Score(value)}
+
+
+@pytest.mark.parametrize(
+    "bounds", [(1.0, 0.0), (0.0, 0.0), (0.0, math.nan), (0.0,), (0, 1, 2), ("0", "1"), "01", (None, 1.0), None, 1.0]
+)
+def test_bounds_that_are_no_range_are_refused_by_the_scorers_name(bounds):
+    scorer = Scorer(lambda one, completion: Score(0.5))
+    scorer.bounds = bounds
+    with pytest.raises(SpecError) as caught:
+        score_items([item()], [said("x")], {"exact": ExactScorer(), "other": scorer})
+    assert str(caught.value) == (
+        f"scorer 'other': bounds are {bounds!r}, expected two numbers, low below high, such as (0.0, 1.0)"
+    )
+
+
+def test_bounds_may_be_whole_numbers_in_a_list():
+    scorer = Scorer(lambda one, completion: Score(0.5))
+    scorer.bounds = [0, 1]
+    (found,) = score_items([item()], [said("x")], {"other": scorer})
+    assert found.scores["other"] == Score(0.5)
 
 
 def test_a_positive_log_probability_is_no_surprise_of_less_than_nothing():

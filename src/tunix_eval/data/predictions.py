@@ -144,9 +144,8 @@ def _getter(key: str) -> Callable[[_Line], Any]:
 
 
 def _stop_reason(line: _Line) -> Literal["stop", "length"]:
-    said = (line.stop_reason, line.finish_reason)
-    if isinstance(line.metadata, dict):
-        said += (line.metadata.get("stop_reason"), line.metadata.get("finish_reason"))
+    more = line.metadata if isinstance(line.metadata, dict) else {}
+    said = (line.stop_reason, line.finish_reason, more.get("stop_reason"), more.get("finish_reason"))
     return "length" if "length" in said else "stop"
 
 

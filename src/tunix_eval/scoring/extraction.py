@@ -107,8 +107,7 @@ def complete(
 
     Half a surrogate pair, which no file can hold, becomes U+FFFD.
     """
-    if not text.isascii():
-        text = _SURROGATE.sub("\ufffd", text)
+    text = without_surrogates(text)
     answer, status = extract(text, rule, stop_reason=stop_reason)
     return Completion(
         item_id=item_id,
@@ -119,6 +118,11 @@ def complete(
         tokens=tokens,
         repeat=repeat,
     )
+
+
+def without_surrogates(text: str) -> str:
+    """Put U+FFFD in place of each half of a surrogate pair, which no file can hold."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def _openings(text: str, rule: AnswerRule) -> tuple[int, int]:

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 
 from tunix_eval.errors import DataError
-from tunix_eval.records import EvalItem, ExtractionStatus, GroupSummary, MetricSummary, Scorecard, ScoredItem, Scorer
-from tunix_eval.statistics import MeanEstimate, is_binary, mean, mean_estimate, shares_cluster, wilson_interval
+from tunix_eval.records import ExtractionStatus, GroupSummary, MetricSummary, Scorecard, ScoredItem, Scorer
+from tunix_eval.statistics import MeanEstimate, is_binary, mean, mean_estimate, mean_interval, measured_mean
 
 _LEVEL = 0.95
+_GROUPED_BY = ("section", "category", "difficulty")
 _EVERY_K = 10
 """Up to so many completions, pass@k is stated for every k."""
 
 
 @dataclass(frozen=True, slots=True)
-class _ItemValues:
-    """What one item's completions are worth under one metric."""
+class _Items:
+    """The items of a scorecard in order, each once: what all metrics share."""
 
-    item: EvalItem
-    values: list[float | None]
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over the completions; None where one of them was not measured."""
-        measured = [value for value in self.values if value is not None]
-        return mean(measured) if len(measured) == len(self.values) else None
+    clusters: list[str | None]
+    groups: dict[str, dict[str, list[int]]]
+    """Field -> its values in order -> the places of the items that have it."""
 
 
 def make_scorecard(evalset_name: str, scored: Sequence[ScoredItem], scorers: Mapping[str, Scorer]) -> Scorecard:
@@ -52,24 +48,20 @@ def make_scorecard(evalset_name: str, scored: Sequence[ScoredItem], scorers: Map
         unseen = [one.completion.item_id for one in scored if name not in one.scores]
         if unseen:
             raise DataError(f"evalset '{evalset_name}': {len(unseen)} items without '{name}', such as '{unseen[0]}'")
-    by_item: dict[str, list[ScoredItem]] = defaultdict(list)
-    for one in scored:
-        by_item[one.completion.item_id].append(one)
-    repeats = len(by_item[scored[0].completion.item_id])
-    for item_id, completions in by_item.items():
-        if len(completions) != repeats:
-            raise DataError(
-                f"evalset '{evalset_name}': item '{item_id}' has {len(completions)} completions, others {repeats}; "
-                "every item needs as many"
-            )
+    completed = _by_item(evalset_name, scored)
+    firsts = [ones[0].item for ones in completed]
+    items = _Items(
+        [item.cluster for item in firsts],
+        {field: _places(getattr(item, field) for item in firsts) for field in _GROUPED_BY},
+    )
     statuses = Counter(one.completion.status for one in scored)
     return Scorecard(
         evalset=evalset_name,
         metrics={
             name: _summary(
-                [_ItemValues(ones[0].item, [one.scores[name].value for one in ones]) for ones in by_item.values()],
+                [[one.scores[name].value for one in ones] for ones in completed],
+                items,
                 lower_is_better=scorer.lower_is_better,
-                repeats=repeats,
             )
             for name, scorer in scorers.items()
         },
@@ -86,11 +78,51 @@ def scorecard_text(scorecard: Scorecard) -> str:
     return msgspec.json.format(msgspec.json.encode(scorecard), indent=2).decode() + "\n"
 
 
-def _summary(rows: Sequence[_ItemValues], *, lower_is_better: bool, repeats: int) -> MetricSummary:
-    measured = _measured(rows)
-    values = [value for value, _ in measured]
-    estimate = _estimate(measured)
+def _by_item(evalset_name: str, scored: Sequence[ScoredItem]) -> list[Sequence[ScoredItem]]:
+    """Return each item's completions."""
+    counts = Counter(one.completion.item_id for one in scored)
+    if len(counts) == len(scored):
+        return [(one,) for one in scored]
+    repeats = counts[scored[0].completion.item_id]
+    for item_id, count in counts.items():
+        if count != repeats:
+            raise DataError(
+                f"evalset '{evalset_name}': item '{item_id}' has {count} completions, others {repeats}; "
+                "every item needs as many"
+            )
+    by_item: dict[str, list[ScoredItem]] = {item_id: [] for item_id in counts}
+    for one in scored:
+        by_item[one.completion.item_id].append(one)
+    return list(by_item.values())
+
+
+def _places(values: Iterable[str | None]) -> dict[str, list[int]]:
+    """Return where each value stands; items without one are in no group.
+
+    >>> _places(["b", "a", None, "b"])
+    {'a': [1], 'b': [0, 3]}
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, value in enumerate(values):
+        if value is not None:
+            places[value].append(place)
+    return dict(sorted(places.items()))
+
+
+def _summary(rows: Sequence[Sequence[float | None]], items: _Items, *, lower_is_better: bool) -> MetricSummary:
+    """Summarise a metric; a row is what the completions of one item are worth."""
+    repeats = len(rows[0])
+    means = [row[0] for row in rows] if repeats == 1 else list(map(measured_mean, rows))
+    values, clusters = _measured(means, items.clusters)
+    estimate = mean_estimate(values, clusters) if values else None
     right = _right(rows, 0.0 if lower_is_better else 1.0) if repeats > 1 else []
+    groups = {
+        field: {
+            name: _group([means[place] for place in places], [items.clusters[place] for place in places])
+            for name, places in items.groups[field].items()
+        }
+        for field in _GROUPED_BY
+    }
     return MetricSummary(
         n_items=len(rows),
         n_scored=len(values),
@@ -98,16 +130,14 @@ def _summary(rows: Sequence[_ItemValues], *, lower_is_better: bool, repeats: int
         mean=estimate.mean if estimate else None,
         stderr=estimate.stderr if estimate else None,
         stddev=estimate.stddev if estimate else None,
-        ci95=_interval(measured, estimate, repeats) if estimate else None,
+        ci95=_interval(values, clusters, estimate, repeats) if estimate else None,
         min=min(values, default=None),
         max=max(values, default=None),
         lower_is_better=lower_is_better,
         repeats=repeats,
         pass_at_k={k: mean([_pass_at_k(repeats, c, k) for c in right]) for k in _attempts(repeats)} if right else {},
         right_of_n=dict(sorted(Counter(right).items())),
-        section=_groups("section", rows),
-        category=_groups("category", rows),
-        difficulty=_groups("difficulty", rows),
+        **groups,
     )
 
 
@@ -134,47 +164,32 @@ def _attempts(n: int) -> list[int]:
     return [*(k for k in rounded if k < n), n]
 
 
-def _right(rows: Sequence[_ItemValues], best: float) -> list[int]:
+def _right(rows: Sequence[Sequence[float | None]], best: float) -> list[int]:
     """Return how many completions of each measured item are right; nothing for a metric of more than 0 and 1."""
-    measured = [row.values for row in rows if None not in row.values]
-    if not is_binary(value for values in measured for value in values if value is not None):
+    measured = [row for row in rows if None not in row]
+    if not is_binary(value for row in measured for value in row if value is not None):
         return []
-    return [values.count(best) for values in measured]
+    return [row.count(best) for row in measured]
 
 
-def _measured(rows: Sequence[_ItemValues]) -> list[tuple[float, str | None]]:
-    """Return the items' values that were measured, and the cluster of each."""
-    pairs = [(row.mean, row.item.cluster) for row in rows]
-    return [(value, cluster) for value, cluster in pairs if value is not None]
-
-
-def _estimate(measured: Sequence[tuple[float, str | None]]) -> MeanEstimate | None:
-    return mean_estimate(*map(list, zip(*measured, strict=True))) if measured else None
+def _measured(values: Sequence[float | None], clusters: Sequence[str | None]) -> tuple[list[float], list[str | None]]:
+    """Return the values that were measured, and the cluster of each."""
+    known = [value for value in values if value is not None]
+    return known, [cluster for value, cluster in zip(values, clusters, strict=True) if value is not None]
 
 
 def _interval(
-    measured: Sequence[tuple[float, str | None]], estimate: MeanEstimate, repeats: int
+    values: Sequence[float], clusters: Sequence[str | None], estimate: MeanEstimate, repeats: int
 ) -> tuple[float, float] | None:
-    values = [value for value, _ in measured]
-    if repeats == 1 and is_binary(values) and not shares_cluster(cluster for _, cluster in measured):
-        return wilson_interval(sum(values), len(values), _LEVEL)
-    return estimate.interval(_LEVEL)
+    # The mean of an item's repeats is no single trial, also where each is 0 or 1.
+    return mean_interval(values, _LEVEL, clusters) if repeats == 1 else estimate.interval(_LEVEL)
 
 
-def _groups(field: str, rows: Sequence[_ItemValues]) -> dict[str, GroupSummary]:
-    """Summarise the items of each section, category or difficulty; items without one are in no group."""
-    members: dict[Any, list[_ItemValues]] = defaultdict(list)
-    for row in rows:
-        members[getattr(row.item, field)].append(row)
-    members.pop(None, None)
-    return {name: _group(members[name]) for name in sorted(members)}
-
-
-def _group(rows: Sequence[_ItemValues]) -> GroupSummary:
-    measured = _measured(rows)
-    estimate = _estimate(measured)
+def _group(values: Sequence[float | None], clusters: Sequence[str | None]) -> GroupSummary:
+    measured, theirs = _measured(values, clusters)
+    estimate = mean_estimate(measured, theirs) if measured else None
     return GroupSummary(
-        n_items=len(rows),
+        n_items=len(values),
         n_scored=len(measured),
         mean=estimate.mean if estimate else None,
         stderr=estimate.stderr if estimate else None,

@@ -12,6 +12,7 @@ from typing import Any
 from tunix_eval.digest import sha256_json
 from tunix_eval.errors import DataError, SpecError
 from tunix_eval.records import Completion, EvalItem, Score, ScoredItem, Scorer
+from tunix_eval.scoring.extraction import without_surrogates
 from tunix_eval.scoring.numeric import NumericScorer
 
 
@@ -42,8 +43,8 @@ class ExactScorer:
 class ContainsScorer:
     """1 where the expected answer or an alias stands in the completion as whole words, else 0.
 
-    The whole completion is searched, not the answer found in it; both are normalised as for `exact`. 825 stands
-    neither in 8250 nor in 3.825, 825.5 and -825.
+    The whole completion is searched, also one that was cut off, not the answer found in it; both are normalised as
+    for `exact`. 825 stands neither in 8250 nor in 3.825, 825.5 and -825.
     """
 
     def __init__(self) -> None:
@@ -96,13 +97,14 @@ def score_items(
 ) -> list[ScoredItem]:
     """Score every completion with every scorer, in the order of the items, and of an item's repeats.
 
-    A scorer that raises, gives no finite number or leaves its bounds gets a None with a note; nothing is hidden
-    by a 0.
+    A scorer that raises, gives no finite number up to 1e100, leaves its bounds or adds a note that no file can hold
+    gets a None with a note; nothing is hidden by a 0.
 
     Raises:
         DataError: not every item has the completions 0 to repeats - 1.
+        SpecError: the bounds of a scorer are no two numbers, low below high.
     """
-    bounded = [(name, scorer, *getattr(scorer, "bounds", _UNBOUNDED)) for name, scorer in scorers.items()]
+    bounded = [(name, scorer, *_bounds(name, scorer)) for name, scorer in scorers.items()]
     return [
         ScoredItem(
             item=item,
@@ -113,32 +115,58 @@ def score_items(
     ]
 
 
-def scorer_digest(scorer: Scorer) -> str:
-    """Return the digest of a scorer's name, version and parameters.
+def scorer_digest(scorer: Scorer, answer: str | None = None) -> str:
+    """Return the digest of a scorer's name, version and parameters, and of the answer rule that a run file names.
 
     Raises:
         SpecError: the parameters are no JSON values.
     """
     try:
-        return sha256_json({"name": scorer.name, "version": scorer.version, "parameters": dict(scorer.parameters)})
+        table = {"name": scorer.name, "version": scorer.version, "parameters": dict(scorer.parameters)}
+        return sha256_json(table if answer is None else table | {"answer": answer})
     except (TypeError, ValueError) as error:
         raise SpecError(
             f"scorer '{scorer.name}': parameters are no JSON values ({error}); use numbers and text"
         ) from None
 
 
+def _bounds(name: str, scorer: Scorer) -> tuple[float, float]:
+    bounds = getattr(scorer, "bounds", _UNBOUNDED)
+    match bounds:
+        case (int() | float() as low, int() | float() as high) if low < high:
+            return low, high
+    raise SpecError(f"scorer '{name}': bounds are {bounds!r}, expected two numbers, low below high, such as (0.0, 1.0)")
+
+
 def _score(scorer: Scorer, low: float, high: float, item: EvalItem, completion: Completion) -> Score:
     try:
-        score = scorer(item, completion)
-        if not isinstance(score, Score):
-            return Score(None, f"the scorer gave {type(score).__name__}, not a Score")
-        if score.value is None:
-            return score
-        value = float(score.value)
+        return _checked(scorer(item, completion), low, high)
     except Exception as error:  # noqa: BLE001 (a scorer may come from anywhere; its failure belongs to this item)
-        return Score(None, f"{type(error).__name__}: {error}")
+        return Score(None, without_surrogates(f"{type(error).__name__}: {_said(error)}"))
+
+
+def _said(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 (so may its errors)
+        return f"its text cannot be had ({type(broken).__name__})"
+
+
+def _checked(score: Any, low: float, high: float) -> Score:
+    """Return a score that can be summed and written; a None with a note in place of any other."""
+    if not isinstance(score, Score):
+        return Score(None, f"the scorer gave {type(score).__name__}, not a Score")
+    if not isinstance(score.note, str):
+        return Score(None, f"the scorer gave a note of type {type(score.note).__name__}, not a text")
+    if (note := without_surrogates(score.note)) != score.note:
+        return Score(None, f"the scorer gave a note with half a surrogate pair: {note}")
+    if score.value is None:
+        return score
+    value = float(score.value)
     if not math.isfinite(value):
         return Score(None, f"the scorer gave {value}, which is no finite number")
+    if abs(value) > _LARGEST:
+        return Score(None, f"the scorer gave {value:g}; values beyond {_LARGEST:g} may overflow in sums")
     if not low <= value <= high:
         return Score(None, f"the scorer gave {value:g}; its bounds are {low:g} to {high:g}")
     return score if value is score.value else Score(value, score.note)
@@ -204,5 +232,7 @@ def _normalised(text: str) -> str:
 
 _RIGHT, _WRONG = Score(1.0), Score(0.0)
 _UNBOUNDED = (-math.inf, math.inf)
+_LARGEST = 1e100
+"""A value of greater magnitude counts as not measured: sums of squares of such may overflow."""
 _WORD_BEFORE, _WORD_AFTER = re.compile(r"\w\Z"), re.compile(r"\w")
 _NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\w|\d[.,]|(?<!\w)[-−])\Z"), re.compile(r"\w|[.,]\d")
