@@ -77,7 +77,9 @@ def mean_estimate(values: Sequence[float], clusters: Sequence[str | None] | None
     g = len(groups)
     stderr = None
     if g > 1:
-        squares = math.fsum(math.fsum(group) ** 2 for group in groups.values())
+        sums = [math.fsum(group) for group in groups.values()]
+        # A product that is too large is infinite, where a power raises.
+        squares = math.fsum(one * one for one in sums)
         stderr = _unless_rounding(math.sqrt(g / (g - 1) * squares) / n, scale)
     return MeanEstimate(n, center, stddev, stderr, g - 1)
 

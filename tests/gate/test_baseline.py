@@ -249,6 +249,23 @@ def test_an_inconsistent_baseline_names_what_is_wrong(path, old, new, said):
     assert "--tunix-update-baselines` to replace it" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 200_000, "lists or tables nested too deep"),
+        ('{"format_version": ' + "1" * 5000 + "}", "an integer has too many digits"),
+    ],
+    ids=["deep", "long"],
+)
+def test_json_that_python_cannot_hold_is_one_line(path, text, said):
+    assert broken(path, text) == f": {said}; run `pytest --tunix-train --tunix-update-baselines` to replace it"
+
+
+def test_a_format_version_that_is_true_is_no_version(path):
+    text = baseline_text(baseline()).replace('"format_version": 1', '"format_version": true')
+    assert broken(path, text).startswith(": format_version is true, no number; ")
+
+
 @pytest.mark.parametrize("text", ["[]", "null", "3", '{"format_version": "2"}'])
 def test_other_json_is_no_baseline(path, text):
     assert "to replace it" in broken(path, text)

@@ -27,7 +27,7 @@ def graded(values, run_id, weights=None):
     return RunScores(run_id=run_id, seed=0, weights_sha256=weights or run_id, values=pairs)
 
 
-def judge(rule, current, reference=(), *, lower_is_better=False, clusters=None, **arguments):
+def judge(rule, current, reference=(), *, lower_is_better=False, clusters=None, bounds=None, **arguments):
     gate = GateSpec(rule=rule, metric="exact", **arguments)
     return decide(
         gate,
@@ -37,6 +37,7 @@ def judge(rule, current, reference=(), *, lower_is_better=False, clusters=None, 
         reference=reference,
         lower_is_better=lower_is_better,
         clusters=clusters,
+        bounds=bounds,
     )
 
 
@@ -65,6 +66,25 @@ def test_unchanged_weights_with_eight_lost_items_and_none_won_fail():
 def test_unchanged_weights_with_the_same_scores_pass():
     verdict = judge("no_worse", [run(194, "now", weights="b194")], BASELINE)
     assert (verdict.outcome, verdict.delta, verdict.p_value) == ("passed", 0.0, 0.5)
+
+
+def test_several_runs_that_each_have_a_twin_are_compared_by_the_item_means_of_both_sides():
+    # 8 of 200 items are lost by one run of two: -0.5 each.
+    now = [run(186, "now", weights="b194"), run(190, "more", weights="b190")]
+    verdict = judge("no_worse", now, BASELINE)
+    assert (verdict.unit, verdict.n_current, verdict.n_runs) == ("items", 2, 2)
+    assert verdict.method == "paired t, item means over runs"
+    assert "same weights as baseline runs b194, b190" in verdict.notes
+    assert (verdict.current, verdict.reference) == (pytest.approx(188 / N), pytest.approx(192 / N))
+    expected = stats.ttest_1samp([0.5] * 8 + [0.0] * 192, 0, alternative="greater").pvalue
+    assert verdict.p_value == pytest.approx(expected, abs=1e-9)
+
+
+def test_one_twin_does_not_hide_the_other_current_runs():
+    now = [run(194, "now", weights="b194"), run(0, "r1"), run(0, "r2")]
+    verdict = judge("non_inferior", now, BASELINE, margin=0.05, runs=3)
+    assert (verdict.outcome, verdict.unit, verdict.n_current) == ("failed", "runs", 3)
+    assert verdict.current == pytest.approx(194 / 3 / N)
 
 
 def test_a_margin_allows_the_drop_and_is_tested_by_tangos_score():
@@ -179,6 +199,11 @@ def test_better_reads_a_lower_value_as_better_where_that_is_declared():
 
 def test_better_compares_run_means_where_a_side_has_several_runs():
     verdict = judge("better", BASELINE, [run(100, "o1"), run(104, "o2")], than="x")
+    assert (verdict.outcome, verdict.unit, verdict.n_runs) == ("passed", "runs", 2)
+
+
+def test_better_compares_run_means_though_one_run_has_the_same_weights():
+    verdict = judge("better", [run(190, "now", weights="o1")], [run(100, "o1"), run(104, "o2")], than="x")
     assert (verdict.outcome, verdict.unit, verdict.n_runs) == ("passed", "runs", 2)
 
 
@@ -372,6 +397,45 @@ def test_at_least_fails_where_a_value_is_missing():
     broken = run(200, "now")
     broken.values["i000"] = None
     assert judge("at_least", [broken], value=0.5).outcome == "failed"
+
+
+@pytest.mark.parametrize("side", ["current", "reference"])
+@pytest.mark.parametrize(("value", "seen"), [(100.0, "100"), (7.0, "7"), (-0.5, "-0.5")])
+def test_a_value_out_of_bounds_fails_the_gate_and_is_named(side, value, seen):
+    sound, broken = run(190, "sound"), run(190, "broken")
+    broken.values["i007"] = value
+    sides = ([broken], [sound]) if side == "current" else ([sound], [broken])
+    verdict = judge("non_inferior", *sides, margin=0.5, undecided="skip", bounds=(0.0, 1.0))
+    assert verdict.outcome == "failed"
+    found = f"item i007 has {seen} in {side} run broken, but exact lies from 0 to 1"
+    assert verdict.reason == f"addition/exact: {found}; restore its record, or score it again"
+
+
+def test_a_bound_itself_and_a_mean_of_repeats_at_it_are_taken():
+    repeated = sum([0.1] * 3) / 3
+    assert repeated > 0.1
+    verdict = judge("at_least", [graded([0.0, 0.1, repeated], "now")], value=0.05, bounds=(0.0, 0.1))
+    assert verdict.outcome == "passed"
+
+
+@pytest.mark.parametrize("rule", ["no_worse", "non_inferior", "better"])
+def test_scores_too_large_for_a_standard_error_never_pass(rule):
+    sides = [graded([1e200, 2e200, 4e200], "now", "w")], [graded([2e200, 4e200, 9e200], "b", "w")]
+    needs = {"better": {"than": "x"}, "non_inferior": {"margin": 0.1, "undecided": "skip"}}
+    verdict = judge(rule, *sides, **needs.get(rule, {}))
+    assert (verdict.outcome, verdict.p_value, verdict.interval) == ("failed", None, None)
+    assert "too large for a standard error" in verdict.reason
+
+
+def test_two_equal_drops_prove_nothing():
+    sides = [graded([0.4, 0.6], "now", "w")], [graded([0.5, 0.7], "b", "w")]
+    assert judge("no_worse", *sides).outcome == "passed"
+    assert judge("non_inferior", *sides, margin=0.2).outcome == "failed"
+
+
+def test_a_share_that_never_fails_is_refused():
+    with pytest.raises(SpecError, match="drop 150% never fails"):
+        judge("max_drop", [run(1, "now")], BASELINE, drop="150%", bounds=(0.0, 1.0))
 
 
 def test_other_items_fail_the_gate_and_are_named():

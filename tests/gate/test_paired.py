@@ -90,11 +90,42 @@ def test_one_graded_item_decides_nothing():
     assert (found.p_value, found.interval, found.detectable) == (None, None, None)
 
 
-@pytest.mark.parametrize(("shift", "p"), [(0.0, 0.5), (0.25, 0.0), (-0.25, 1.0)])
-def test_a_change_without_spread_is_decided_by_its_sign(shift, p):
+@pytest.mark.parametrize(("shift", "p"), [(0.0, 0.5), (0.25, 0.125), (-0.25, 0.875)])
+def test_three_equal_changes_are_three_signs(shift, p):
     found = compare_items([0.5, 0.75, 1.0], [0.5 - shift, 0.75 - shift, 1.0 - shift], alpha=0.05)
-    assert found.p_value == p
+    assert (found.p_value, found.interval) == (p, None)
     assert bool(found.notes) == (shift != 0)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 40), st.sampled_from([0.125, 0.25, 0.5]), st.sampled_from([0.0, 0.25]))
+def test_equal_changes_agree_with_the_binomial_test_of_scipy(n, shift, margin):
+    first = [0.5 + 0.25 * (index % 3) for index in range(n)]
+    found = compare_items(first, [value - shift for value in first], alpha=0.05, margin=margin)
+    beyond = stats.binomtest(n, n, alternative="greater").pvalue
+    assert found.p_value == pytest.approx({1: beyond, 0: 0.5, -1: 1 - beyond}[int(np.sign(shift - margin))])
+    assert found.interval == ((shift, shift) if beyond <= 0.05 else None)
+
+
+def test_a_change_that_differs_from_the_margin_by_rounding_alone_is_the_margin():
+    # 0.9 - 0.8 is 0.09999999999999998, 0.4 - 0.3 is 0.10000000000000003.
+    for first, second in ((0.9, 0.8), (0.4, 0.3)):
+        assert compare_items([first] * 6, [second] * 6, alpha=0.05, margin=0.1).p_value == 0.5
+
+
+def test_equal_changes_of_clusters_are_one_sign_a_cluster():
+    first, clusters = [0.5] * 12, [f"c{index // 4}" for index in range(12)]
+    found = compare_items(first, [0.25] * 12, alpha=0.05, clusters=clusters)
+    assert (found.p_value, found.dof) == (0.125, 2)
+    assert found.method == "exact sign test in place of cluster t, 3 clusters"
+    assert found.notes == ("the change is the same for all items, which hides its spread: sign test of 3 clusters",)
+
+
+@pytest.mark.parametrize("clusters", [None, ["a", "a", "b", "c"]])
+def test_scores_too_large_for_a_standard_error_prove_nothing(clusters):
+    found = compare_items([1e200, 2e200, 5e200, 3e200], [0.0, 1e200, 1e200, 0.0], alpha=0.05, clusters=clusters)
+    assert (found.p_value, found.interval, found.stderr) == (None, None, None)
+    assert found.notes == ("the scores are too large for a standard error",)
 
 
 @pytest.mark.parametrize(("flips", "least"), [(0.42, 0.03), (0.28, 0.03), (0.07, 0.015)])

@@ -74,3 +74,10 @@ def test_with_the_runs_needed_unchanged_runs_are_proven_no_worse_80_times_in_100
     noise = 3 * math.sqrt(0.8 * 0.2 / 20_000)
     assert passed(j, k) >= 0.8 - noise
     assert j == 1 or passed(j - 1, k if k == 5 else k - 1) < 0.8 + noise
+
+
+@pytest.mark.parametrize("margin", [1e-9, 1e-200, 5e-324])
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_margin_near_zero_needs_a_million_million_items_or_runs_at_most(margin, binary):
+    assert items_needed(0.25, margin=margin, alpha=0.05, binary=binary) == 10**12
+    assert runs_needed(0.25, 5, margin=margin, alpha=0.05) == (10**12, 10**12)

@@ -46,6 +46,10 @@ def test_means_that_do_not_vary_decide_nothing():
     assert compare_runs([1.0, 1.0, 1.0], [0.995], alpha=0.05) is None
 
 
+def test_runs_too_large_for_a_standard_error_prove_nothing():
+    assert compare_runs([1e200, 2e200], [0.0], alpha=0.05).p_value is None
+
+
 def alarm_rate(baseline_runs: int, current_runs: int, drop: float, draws: int) -> float:
     """Share of alarms over random honest splits of the twelve seeds, 1,000 items each."""
     rng, alarms = random.Random(11), 0

@@ -41,6 +41,22 @@ def test_a_figure_that_the_metric_cannot_reach_is_refused(arguments, bounds, mes
     assert str(caught.value).endswith(message)
 
 
+@pytest.mark.parametrize("share", ["100%", "150 %"])
+@pytest.mark.parametrize("bounds", [UNIT, (0.0, math.inf)])
+def test_a_fall_by_the_whole_reference_or_more_is_refused(share, bounds):
+    gate = GateSpec(rule="max_drop", metric="exact", drop=share)
+    with pytest.raises(SpecError) as caught:
+        check_scale(gate, bounds, where="addition/exact", lower_is_better=False)
+    scale = f"exact lies from 0 to {bounds[1]:g}"
+    assert str(caught.value) == f"addition/exact: drop {share} never fails: {scale}; name a share below 100%"
+
+
+def test_a_share_that_a_mean_can_exceed_is_taken():
+    for share, bounds, lower in (("99.9%", UNIT, False), ("150%", UNIT, True), ("150%", (-1.0, 1.0), False)):
+        gate = GateSpec(rule="max_drop", metric="exact", drop=share)
+        check_scale(gate, bounds, where="addition/exact", lower_is_better=lower)
+
+
 @pytest.mark.parametrize(
     ("arguments", "bounds"),
     [

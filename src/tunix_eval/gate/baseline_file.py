@@ -40,6 +40,11 @@ def read_baseline(path: Path) -> Baseline:
     except json.JSONDecodeError as error:
         where = f"{path}:{error.lineno}:{error.colno}"
         raise BaselineError(f"{where}: {error.msg}; restore it from git, or {UPDATE} to replace it") from None
+    except RecursionError:
+        raise BaselineError(f"{path}: lists or tables nested too deep; {UPDATE} to replace it") from None
+    except ValueError:
+        # Python converts no integer of more than 4,300 digits.
+        raise BaselineError(f"{path}: an integer has too many digits; {UPDATE} to replace it") from None
     except _DuplicateKeyError as error:
         raise BaselineError(f"{path}: key '{error}' stands twice; {UPDATE} to replace it") from None
     return _validated(table, path)
@@ -67,6 +72,8 @@ def _validated(table: object, path: Path) -> Baseline:
     if isinstance(version, int) and version > _FORMAT_VERSION:
         known = f"this tunix-eval reads {_FORMAT_VERSION}"
         raise BaselineError(f"{path}: format_version {version} is newer, {known}; upgrade tunix-eval")
+    if isinstance(version, bool):
+        raise BaselineError(f"{path}: format_version is {str(version).lower()}, no number; {UPDATE} to replace it")
     try:
         return Baseline.model_validate(table)
     except ValidationError as error:

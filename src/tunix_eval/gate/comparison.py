@@ -27,7 +27,8 @@ class Comparison:
     stderr: float | None = None
     """Of the worsening where nothing changed; None where it cannot be told."""
     dof: float = math.inf
-    """Of the standard error; infinite for 0/1 values, where it follows from how many items flip."""
+    """Of the standard error: items or clusters less one, runs less two. Infinite for 0/1 values, where it follows from
+    how many items flip."""
     bootstrap: tuple[float, float] | None = None
     """(1 - 2 alpha) bootstrap interval of the worsening, beside that of a paired t test."""
     lost: int = 0
@@ -39,15 +40,14 @@ class Comparison:
 def t_comparison(
     worsening: MeanEstimate, *, alpha: float, margin: float, unit: Literal["items", "runs"], method: str
 ) -> Comparison:
-    """Test a worsening by its standard error; with no spread at all the sign of what exceeds the margin decides."""
-    excess = worsening.mean - margin
+    """Test a worsening by its standard error; where there is no spread to be seen, by the exact sign test."""
     if worsening.stderr is None:
         return Comparison(unit, method, worsening.mean, notes=("one value alone has no standard error",))
+    if not math.isfinite(worsening.stderr):
+        return Comparison(unit, method, worsening.mean, notes=("the scores are too large for a standard error",))
     if worsening.stderr == 0:
-        p_value = 0.5 if excess == 0 else float(excess < 0)
-        note = (f"the change is the same for all {unit}, so that its spread is zero",) if worsening.mean else ()
-        interval = worsening.interval(1 - 2 * alpha)
-        return Comparison(unit, method, worsening.mean, interval, p_value, stderr=0.0, dof=worsening.dof, notes=note)
+        return _same_change(worsening, alpha=alpha, margin=margin, unit=unit, method=method)
+    excess = worsening.mean - margin
     return Comparison(
         unit,
         method,
@@ -57,4 +57,32 @@ def t_comparison(
         detectable=detectable_by_t(worsening.stderr, worsening.dof, alpha=alpha, margin=margin),
         stderr=worsening.stderr,
         dof=worsening.dof,
+    )
+
+
+def _same_change(
+    worsening: MeanEstimate, *, alpha: float, margin: float, unit: Literal["items", "runs"], method: str
+) -> Comparison:
+    """Test a change that is the same everywhere: a spread that was not seen is not known to be zero.
+
+    All n items or clusters move one way: p = 0.5^n beyond the margin, 1 - 0.5^n below it. The interval is the one
+    change that the test does not reject.
+
+    Source: Dixon and Mood (1946), JASA 41, 557-566.
+    """
+    n = worsening.dof + 1
+    tail = 0.5**n
+    interval = (worsening.mean, worsening.mean) if tail <= alpha else None
+    if math.isclose(worsening.mean, margin):
+        note = (f"the change is the same for all {unit}, so that its spread is zero",) if worsening.mean else ()
+        return Comparison(unit, method, worsening.mean, interval, 0.5, stderr=0.0, dof=worsening.dof, notes=note)
+    counted = unit if n == worsening.n else "clusters"
+    return Comparison(
+        unit,
+        method=f"exact sign test in place of {method}",
+        worsening=worsening.mean,
+        interval=interval,
+        p_value=tail if worsening.mean > margin else 1 - tail,
+        dof=worsening.dof,
+        notes=(f"the change is the same for all {unit}, which hides its spread: sign test of {n} {counted}",),
     )

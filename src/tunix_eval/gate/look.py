@@ -27,17 +27,27 @@ class Look:
 def compare(case: Case) -> Look:
     """Compare the two sides by the unit that fits them."""
     several = len(case.current) + len(case.reference) > 2
-    pairs = ((ours, theirs) for ours in case.current for theirs in case.reference)
-    pair = next((pair for pair in pairs if pair[0].weights_sha256 == pair[1].weights_sha256), None)
     better = case.gate.rule == "better"
-    if pair and not (better and several):
-        case = replace(case, current=[pair[0]], reference=[pair[1]])
-        note = f"same weights as {'' if better else 'baseline '}run {pair[1].run_id}"
-        return Look(case, "same weights", _by_items(case), (note,))
+    twins = _twins(case)
+    if twins and not (better and several):
+        names = ", ".join(run.run_id for run in twins)
+        note = f"same weights as {'' if better else 'baseline '}run{'s'[: len(twins) != 1]} {names}"
+        case = replace(case, reference=twins)
+        compared = _by_items(case)
+        if len(twins) > 1:
+            compared = replace(compared, method=f"{compared.method}, item means over runs")
+        return Look(case, "same weights", compared, (note,))
     if several:
         return Look(case, "retrained", by_runs(case))
     note = f"{'one run each' if better else 'one baseline run'}, so that the noise between training seeds is unknown"
     return Look(case, "one run each", _by_items(case), (note,))
+
+
+def _twins(case: Case) -> list[RunScores]:
+    """Return a reference run of the same weights for each current run; none where one has none."""
+    by_weights = {run.weights_sha256: run for run in reversed(case.reference)}
+    found = [by_weights.get(run.weights_sha256) for run in case.current]
+    return [run for run in found if run] if all(found) else []
 
 
 def _by_items(case: Case) -> Comparison:

@@ -8,6 +8,8 @@ from tunix_eval.statistics import bisect, noncentral_t_cdf, normal_quantile, t_q
 
 POWER = 0.8
 _MOST_RUNS = 100
+_MOST = 10**12
+"""No count is larger: with a margin near 0 it would have no end."""
 
 
 def detectable_by_t(stderr: float, dof: int, *, alpha: float, margin: float = 0.0) -> float:
@@ -66,7 +68,7 @@ def items_needed(variance: float, *, margin: float, alpha: float, binary: bool) 
         lost = (b + math.sqrt(b * b - 4 * variance * margin * (1 + margin))) / 4
         null = max(2 * lost - margin * (1 + margin), 0.0)
     noise = normal_quantile(1 - alpha) * math.sqrt(null) + normal_quantile(POWER) * math.sqrt(variance)
-    return max(1, math.ceil((noise / margin) ** 2))
+    return max(1, _square(noise / margin))
 
 
 def runs_needed(stddev: float, k: int, *, margin: float, alpha: float) -> tuple[int, int]:
@@ -91,7 +93,12 @@ def runs_needed(stddev: float, k: int, *, margin: float, alpha: float) -> tuple[
         if power(j, k) >= POWER:
             return j, k
     # With the normal distribution in place of t, which asks for a few runs less.
-    both = math.ceil(2 * ((normal_quantile(1 - alpha) + normal_quantile(POWER)) * stddev / margin) ** 2)
-    while power(both, both) < POWER:
+    noise = math.sqrt(2) * (normal_quantile(1 - alpha) + normal_quantile(POWER)) * stddev
+    both = _square(noise / margin)
+    while both < _MOST and power(both, both) < POWER:
         both += 1
     return both, both
+
+
+def _square(ratio: float) -> int:
+    return _MOST if ratio * ratio >= _MOST else math.ceil(ratio * ratio)

@@ -26,6 +26,7 @@ from tunix_eval.statistics import t_cdf
 CONFIRM_BELOW = 0.2
 """The one-sided p of the first look from which on fresh runs are asked for."""
 _ROUNDING = 1e-9
+_UNBOUNDED = (-math.inf, math.inf)
 
 Fresh = Callable[[int], Sequence[RunScores]]
 """Takes how many more runs are wanted, gives those that can be had: other training seeds of the current spec."""
@@ -48,14 +49,15 @@ def decide(
     no_worse fails when a worsening beyond the margin is proven (p <= alpha); non_inferior passes when one of the
     margin or more is excluded, fails when one beyond it is proven, and is undecided in between; better passes when
     an improvement is proven. max_drop fails when the mean got worse by more than it allows. These four compare
-    items where the weights are those of a run of the reference, or where each side is one run; else run means.
+    items where every current run has the weights of a run of the reference, or where each side is one run; else
+    run means.
     at_least and at_most hold the current mean against a threshold, whichever side is better.
 
     One run against one of other weights never fails no_worse without an explicit margin, because the noise between
     training seeds is unknown. Between retrained runs a first look with p <= 0.2 asks for `gate.confirm` fresh runs,
     and all of them decide. Source: docs/decisions/0004-confirm-before-alarm.md.
 
-    Every rule fails where a value is missing, or where the two sides do not have the same items.
+    Every rule fails where a value is missing or out of bounds, or where the two sides do not have the same items.
 
     Args:
         gate: the rule, metric and arguments.
@@ -71,8 +73,8 @@ def decide(
     Raises:
         SpecError: a margin, drop or threshold beyond the bounds.
     """
-    case = Case(gate, run_name, evalset, current, reference, lower_is_better, clusters or {})
-    check_scale(gate, bounds, where=case.where)
+    case = Case(gate, run_name, evalset, current, reference, lower_is_better, clusters or {}, bounds or _UNBOUNDED)
+    check_scale(gate, bounds, where=case.where, lower_is_better=lower_is_better)
     if trouble := _trouble(case):
         return undecidable(case, trouble)
     match gate.rule:
@@ -104,7 +106,18 @@ def _trouble(case: Case) -> str:
             missing = sorted(one for one, value in run.values.items() if value is None or not math.isfinite(value))
             if missing:
                 return f"{_some(missing)} of {len(ids)} without a value in {side} run {run.run_id}; each needs one"
+            if odd := _out_of_bounds(run, case.bounds):
+                low, high = case.bounds
+                found = f"item {odd[0]} has {run.values[odd[0]]:g} in {side} run {run.run_id}"
+                scale = f"{case.gate.metric} lies from {low:g} to {high:g}"
+                return f"{found}, but {scale}; restore its record, or score it again"
     return ""
+
+
+def _out_of_bounds(run: RunScores, bounds: tuple[float, float]) -> list[str]:
+    """Return the items with a value that the metric cannot have; a mean of repeats may round past a bound."""
+    low, high = (bound + sign * _ROUNDING * max(1.0, abs(bound)) for bound, sign in zip(bounds, (-1, 1), strict=True))
+    return sorted(one for one, value in run.values.items() if value is not None and not low <= value <= high)
 
 
 def _some(ids: Sequence[str]) -> str:

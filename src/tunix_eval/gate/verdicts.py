@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,8 @@ class Case:
     reference: Sequence[RunScores]
     lower_is_better: bool
     clusters: Mapping[str, str]
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the greatest value of the metric."""
 
     @property
     def where(self) -> str:
