@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from tunix_eval.errors import DataError
-from tunix_eval.records import AnswerRule, EvalItem, Score, ScoredItem
+from tunix_eval.records import AnswerRule, EvalItem, GroupSummary, Score, ScoredItem
 from tunix_eval.scoring import ExactScorer, complete, make_scorecard, scorecard_text
 
 
@@ -203,6 +203,28 @@ def test_an_item_with_a_completion_that_was_not_measured_is_skipped():
 
 def test_one_item_right_each_time_has_no_wilson_interval_over_its_repeats():
     assert repeated_card([[1.0] * 50]).ci95 is None
+
+
+def test_completions_of_an_item_need_not_stand_side_by_side():
+    rows = [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]
+    side_by_side = repeated(rows, category=["a", "b", "a"], cluster=["x", "y", "y"])
+    in_turn = sorted(side_by_side, key=lambda one: one.completion.repeat)
+    assert make_scorecard("heldout", in_turn, EXACT) == make_scorecard("heldout", side_by_side, EXACT)
+    assert make_scorecard("heldout", in_turn, EXACT)["exact"].right_of_n == {1: 2, 3: 1}
+
+
+def test_means_of_repeats_that_are_all_0_or_1_have_no_wilson_interval():
+    found = repeated_card([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    half = stats.t.ppf(0.975, 3) * 0.25
+    assert found.ci95 == pytest.approx((0.75 - half, 0.75 + half))
+
+
+def test_a_groups_error_counts_the_clusters_of_its_own_items():
+    found = card([1.0, 0.0, 1.0, 1.0], category=["a", "b", "a", "a"], cluster=["x", "x", "y", "z"])
+    assert found.category["a"] == GroupSummary(n_items=3, n_scored=3, mean=1.0, stderr=0.0)
+    found = card([1.0, 0.0, 1.0, 0.0], category=["b", "a", "a", "a"], cluster=["x", "y", "z", "z"])
+    # Residuals from 1/3 in two clusters: -1/3 alone, and 2/3 - 1/3.
+    assert found.category["a"].stderr == pytest.approx(math.sqrt(2 * 2 / 9) / 3)
 
 
 def test_extraction_counts_completions():

@@ -48,8 +48,8 @@ def make_scorecard(evalset_name: str, scored: Sequence[ScoredItem], scorers: Map
         unseen = [one.completion.item_id for one in scored if name not in one.scores]
         if unseen:
             raise DataError(f"evalset '{evalset_name}': {len(unseen)} items without '{name}', such as '{unseen[0]}'")
-    completed = _by_item(evalset_name, scored)
-    firsts = [ones[0].item for ones in completed]
+    by_item, repeats = _by_item(evalset_name, scored)
+    firsts = [one.item for one in by_item[::repeats]]
     items = _Items(
         [item.cluster for item in firsts],
         {field: _places(getattr(item, field) for item in firsts) for field in _GROUPED_BY},
@@ -58,11 +58,7 @@ def make_scorecard(evalset_name: str, scored: Sequence[ScoredItem], scorers: Map
     return Scorecard(
         evalset=evalset_name,
         metrics={
-            name: _summary(
-                [[one.scores[name].value for one in ones] for ones in completed],
-                items,
-                lower_is_better=scorer.lower_is_better,
-            )
+            name: _summary([one.scores[name].value for one in by_item], items, lower_is_better=scorer.lower_is_better)
             for name, scorer in scorers.items()
         },
         primary=next(iter(scorers)),
@@ -78,11 +74,11 @@ def scorecard_text(scorecard: Scorecard) -> str:
     return msgspec.json.format(msgspec.json.encode(scorecard), indent=2).decode() + "\n"
 
 
-def _by_item(evalset_name: str, scored: Sequence[ScoredItem]) -> list[Sequence[ScoredItem]]:
-    """Return each item's completions."""
+def _by_item(evalset_name: str, scored: Sequence[ScoredItem]) -> tuple[Sequence[ScoredItem], int]:
+    """Return the completions with those of an item side by side, and how many each item has."""
     counts = Counter(one.completion.item_id for one in scored)
     if len(counts) == len(scored):
-        return [(one,) for one in scored]
+        return scored, 1
     repeats = counts[scored[0].completion.item_id]
     for item_id, count in counts.items():
         if count != repeats:
@@ -93,7 +89,7 @@ def _by_item(evalset_name: str, scored: Sequence[ScoredItem]) -> list[Sequence[S
     by_item: dict[str, list[ScoredItem]] = {item_id: [] for item_id in counts}
     for one in scored:
         by_item[one.completion.item_id].append(one)
-    return list(by_item.values())
+    return [one for completions in by_item.values() for one in completions], repeats
 
 
 def _places(values: Iterable[str | None]) -> dict[str, list[int]]:
@@ -109,13 +105,15 @@ def _places(values: Iterable[str | None]) -> dict[str, list[int]]:
     return dict(sorted(places.items()))
 
 
-def _summary(rows: Sequence[Sequence[float | None]], items: _Items, *, lower_is_better: bool) -> MetricSummary:
-    """Summarise a metric; a row is what the completions of one item are worth."""
-    repeats = len(rows[0])
-    means = [row[0] for row in rows] if repeats == 1 else list(map(measured_mean, rows))
+def _summary(completed: Sequence[float | None], items: _Items, *, lower_is_better: bool) -> MetricSummary:
+    """Summarise a metric by its value for each completion, those of an item side by side."""
+    n_items = len(items.clusters)
+    repeats = len(completed) // n_items
+    rows = [completed[start : start + repeats] for start in range(0, len(completed), repeats)] if repeats > 1 else []
+    means = [measured_mean(row) for row in rows] if repeats > 1 else completed
     values, clusters = _measured(means, items.clusters)
     estimate = mean_estimate(values, clusters) if values else None
-    right = _right(rows, 0.0 if lower_is_better else 1.0) if repeats > 1 else []
+    right = _right(rows, 0.0 if lower_is_better else 1.0)
     groups = {
         field: {
             name: _group([means[place] for place in places], [items.clusters[place] for place in places])
@@ -124,9 +122,9 @@ def _summary(rows: Sequence[Sequence[float | None]], items: _Items, *, lower_is_
         for field in _GROUPED_BY
     }
     return MetricSummary(
-        n_items=len(rows),
+        n_items=n_items,
         n_scored=len(values),
-        n_skipped=len(rows) - len(values),
+        n_skipped=n_items - len(values),
         mean=estimate.mean if estimate else None,
         stderr=estimate.stderr if estimate else None,
         stddev=estimate.stddev if estimate else None,
@@ -181,7 +179,7 @@ def _measured(values: Sequence[float | None], clusters: Sequence[str | None]) ->
 def _interval(
     values: Sequence[float], clusters: Sequence[str | None], estimate: MeanEstimate, repeats: int
 ) -> tuple[float, float] | None:
-    # The mean of an item's repeats is no single trial, also where each is 0 or 1.
+    # The mean of an item's repeats is no single trial, also where every such mean is 0 or 1.
     return mean_interval(values, _LEVEL, clusters) if repeats == 1 else estimate.interval(_LEVEL)
 
 
