@@ -114,9 +114,9 @@ def test_run(tunix_run):
 
 def test_a_session_that_is_killed_goes_on_where_it_was_and_ends_with_the_same_bits(quickstart: Path) -> None:
     (quickstart / "test_resumed.py").write_text(RESUMED, encoding="utf-8")
-    whole = session(quickstart, "test_resumed.py", "--tunix-train", "-s", "--tunix-artifacts", "whole")
+    whole = session(quickstart, "test_resumed.py", "--tunix-train", "-s", "--tunix-artifacts=whole")
     assert whole.returncode == 0, whole.stdout
-    command = [sys.executable, "-m", "pytest", "test_resumed.py", "--tunix-train", "--tunix-artifacts", "killed"]
+    command = [sys.executable, "-m", "pytest", "test_resumed.py", "--tunix-train", "--tunix-artifacts=killed"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     with subprocess.Popen(command, cwd=quickstart, env=environment, stdout=subprocess.DEVNULL) as killed:
         deadline = time.monotonic() + 120
@@ -124,7 +124,7 @@ def test_a_session_that_is_killed_goes_on_where_it_was_and_ends_with_the_same_bi
             time.sleep(0.01)
         killed.send_signal(signal.SIGKILL)
     assert not list(quickstart.glob("killed/runs/*/run_manifest.json"))
-    resumed = session(quickstart, "test_resumed.py", "--tunix-train", "-s", "--tunix-artifacts", "killed")
+    resumed = session(quickstart, "test_resumed.py", "--tunix-train", "-s", "--tunix-artifacts=killed")
     assert resumed.returncode == 0, resumed.stdout
     assert "resumed" in resumed.stdout
     assert _weights(resumed.stdout) == _weights(whole.stdout)

@@ -6,6 +6,7 @@ Source: docs/formats.md, "Run directory".
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -91,6 +92,8 @@ class EvalManifest(BaseModel):
     evalset: str
     evalset_sha256: str
     prompts_sha256: str
+    lines_sha256: str
+    """Of the file eval_after.<evalset>.jsonl beside it."""
     generation: dict[str, Any] | None
     """None for completions that something else wrote."""
     answer: dict[str, str]
@@ -142,10 +145,24 @@ class Store:
             raise ArtifactError(f"run '{reference}': {what} in {self.root}; recorded: {listed}")
         return manifest
 
-    def evaluations(self, evalset: str) -> list[EvalManifest]:
-        """Return the manifests of every evaluation on an evalset, by run id; those that cannot be read are left out."""
-        found = (read_eval_manifest(path) for path in sorted(self.root.glob(f"runs/*/eval_manifest.{evalset}.json")))
-        return [manifest for manifest in found if manifest is not None]
+    def records_directory(self, run_id: str, name: str, own_name: str | None = None) -> Path:
+        """Return where the evaluations of a run under a spec's name are recorded.
+
+        Those under the run's own name stand in its directory; others, and those of predictions, beside each other
+        below `as/`, so that two specs of one run never overwrite each other's.
+        """
+        directory = self.run_directory(run_id)
+        return directory if name == own_name else directory / "as" / name
+
+    def evaluation_paths(self, evalset: str = "*") -> list[Path]:
+        """Return the manifests of every evaluation on an evalset (by default on all), in order."""
+        pattern = f"eval_manifest.{evalset if evalset == '*' else glob.escape(evalset)}.json"
+        return sorted([*self.root.glob(f"runs/*/{pattern}"), *self.root.glob(f"runs/*/as/*/{pattern}")])
+
+    def evaluations(self, evalset: str) -> list[tuple[Path, EvalManifest]]:
+        """Return folder and manifest of every evaluation on an evalset; those that cannot be read are left out."""
+        found = [(path.parent, read_eval_manifest(path)) for path in self.evaluation_paths(evalset)]
+        return [(folder, manifest) for folder, manifest in found if manifest is not None]
 
     def record_run(self, manifest: RunManifest) -> None:
         """Write a finished run's manifest, which makes it a run that later sessions reuse."""

@@ -76,6 +76,7 @@ class Records:
         """Record a run whose (first) answers to some items are wrong, and return its id."""
         evalset = evalset or addition()
         scored = _scored(evalset, wrong, nll, answers or {}, repeats)
+        lines = eval_text(scored)
         run_id = sha256_text(f"{name} {seed} {recipe}")[:16]
         folder = self.root / artifacts / "runs" / run_id
         manifest = EvalManifest(
@@ -89,6 +90,7 @@ class Records:
             evalset=evalset.name,
             evalset_sha256=evalset.sha256,
             prompts_sha256=sha256_text("prompts"),
+            lines_sha256=sha256_text(lines),
             generation={"max_new_tokens": 16, "temperature": 0.0} if recipe else None,
             answer=asdict(ANSWER_RULES["text"]),
             scorers={
@@ -104,11 +106,22 @@ class Records:
             environment={},
             created_at=f"2025-01-0{1 + seed % 9}T00:00:00+00:00",
         ).model_copy(update=changed)
-        write_atomic(folder / f"eval_after.{evalset.name}.jsonl", eval_text(scored))
+        write_atomic(folder / f"eval_after.{evalset.name}.jsonl", lines)
         card = make_scorecard(evalset.name, scored, SCORERS)
         write_atomic(folder / f"scorecard.{evalset.name}.json", scorecard_text(card))
         write_atomic(folder / f"eval_manifest.{evalset.name}.json", pretty_json(manifest.model_dump(mode="json")))
         return run_id
+
+    def rewrite(self, run_id: str, old: str, new: str, count: int) -> None:
+        """Record other lines, as a session would have that measured so."""
+        folder = self.directory(run_id)
+        lines = (folder / f"eval_after.{EVALSET}.jsonl").read_text().replace(old, new, count)
+        write_atomic(folder / f"eval_after.{EVALSET}.jsonl", lines)
+        path = folder / f"eval_manifest.{EVALSET}.json"
+        held = read_eval_manifest(path)
+        assert held is not None
+        changed = held.model_copy(update={"lines_sha256": sha256_text(lines)})
+        write_atomic(path, pretty_json(changed.model_dump(mode="json")))
 
     def directory(self, run_id: str) -> Path:
         return self.root / "artifacts" / "runs" / run_id

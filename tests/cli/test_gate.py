@@ -240,7 +240,7 @@ def test_damaged_records_are_named(records: Records) -> None:
     for text, message in (
         ("".join(whole.splitlines(keepends=True)[:50]), "its 50 items are not the evalset that the manifest"),
         (whole[:-20], f"{EVALSET}.jsonl:100: "),
-        (whole.replace('"exact"', '"exakt"', 1), "item 'i000' has no score 'exact'; evaluate the run again"),
+        (whole.replace('"exact":1.0', '"exact":0.0', 1), "is not what the manifest beside it recorded; evaluate"),
         ("", "holds no items; evaluate the run again"),
     ):
         lines.write_text(text)
@@ -260,8 +260,8 @@ def test_a_record_of_an_older_format_is_said(records: Records) -> None:
     assert records.refused("gate", run_id) == (1, f"{path}: damaged, or of an older format; evaluate the run again")
     assert records.refused("gate", "addition") == (
         2,
-        "no evaluated run in artifacts named 'addition'; known: none. 1 runs have records of an older format: "
-        "evaluate them again",
+        "no evaluated run in artifacts named 'addition'; known: none. 1 runs have records that are damaged or of an "
+        "older format: evaluate them again",
     )
 
 

@@ -41,8 +41,16 @@ def test_a_baseline_is_not_written_where_a_gate_of_its_run_is_deselected(
     result = gated.run(*UPDATE, *selection, *workers)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["--tunix-update-baselines: gate test_words.py::test_at_least of run 'words' is deselected; *"]
+        ["--tunix-update-baselines: gate test_words.py::test_at_least of run 'words' is deselected or skipped; *"]
     )
+    assert not (gated.path / BASELINE).exists()
+
+
+@pytest.mark.parametrize("mark", ["skip", "skipif(True, reason='no')"])
+def test_a_baseline_is_not_written_where_a_gate_of_its_run_is_skipped(gated: Project, mark: str) -> None:
+    gated.test(TWO_GATES.replace("def test_at_least", f"@pytest.mark.{mark}\ndef test_at_least"))
+    result = gated.run(*UPDATE)
+    result.stdout.fnmatch_lines(["--tunix-update-baselines: gate test_words.py::test_at_least of run 'words' is*"])
     assert not (gated.path / BASELINE).exists()
 
 
@@ -139,6 +147,7 @@ def test_a_truncated_run_is_no_baseline(gated: Project) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--tunix-update-baselines", "--lf"), "--tunix-update-baselines with --lf or --sw: *"),
         (("--tunix-run", "abc"), "--tunix-run is for writing baselines; add --tunix-update-baselines"),
         (
             ("--tunix-update-baselines", "--tunix-run", "abc", "--tunix-baseline-runs", "2"),
@@ -150,6 +159,14 @@ def test_options_that_contradict_are_refused(gated: Project, options: tuple[str,
     result = gated.run(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*{message}"])
+
+
+def test_a_folder_of_artifacts_that_pytest_would_take_for_tests_is_refused(gated: Project) -> None:
+    (gated.path / "there").mkdir()
+    result = gated.run("--tunix-artifacts", "there")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*write --tunix-artifacts=there: *"])
+    gated.run("--tunix-artifacts=there").assert_outcomes(skipped=2, errors=1)
 
 
 # ------------------------------------------------------------------------------------------- rules and corrections
@@ -224,3 +241,14 @@ def test_a_figure_on_the_wrong_scale_is_refused_before_training(
     assert result.parseoutcomes()["errors"] == 1
     result.stdout.fnmatch_lines([message])
     assert not project.manifests()
+
+
+def test_gates_of_a_run_file_that_nothing_decides_are_named(project: Project, workers: tuple[str, ...]) -> None:
+    project.write("words.toml", RUN_FILE + FOUR_GATES)
+    project.test("def test_card(tunix_scorecard):\n    pass\n")
+    result = project.run("--tunix-train", *workers)
+    text = " ".join(line.strip() for line in result.stdout.lines)
+    assert (
+        "words.toml: its [[gates]] no_worse(exact), no_worse(prefix), max_drop(exact), non_inferior(exact) are" in text
+    )
+    assert "are decided only" not in project.run(*UPDATE, "words.toml").stdout.str()

@@ -132,9 +132,9 @@ def test_a_selected_case_has_the_score_that_it_has_among_all(project: Project) -
         result = project.run("--tunix-train", "-s", *arguments)
         return {line[line.index("WROTE") :] for line in result.stdout.lines if "WROTE" in line}
 
-    chosen = written("-k", "beb or bab", "--tunix-artifacts", "one")
+    chosen = written("-k", "beb or bab", "--tunix-artifacts=one")
     assert len(chosen) == 2
-    assert chosen < written("--tunix-artifacts", "two")
+    assert chosen < written("--tunix-artifacts=two")
 
 
 def test_cases_need_an_evalset_and_say_so_at_collection(project: Project, workers: tuple[str, ...]) -> None:

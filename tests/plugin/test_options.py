@@ -139,7 +139,7 @@ def test_max_steps_beyond_the_end_changes_nothing(project: Project) -> None:
 
 def test_artifacts_go_where_the_option_says(project: Project, workers: tuple[str, ...]) -> None:
     project.test(RUN_TEST)
-    project.run("--tunix-train", "--tunix-artifacts", "elsewhere/deep", *workers).assert_outcomes(passed=1)
+    project.run("--tunix-train", "--tunix-artifacts=elsewhere/deep", *workers).assert_outcomes(passed=1)
     assert len(list(project.path.glob("elsewhere/deep/runs/*/run_manifest.json"))) == 1
     assert not (project.path / "artifacts").exists()
 

@@ -52,7 +52,7 @@ def marked(project: Project, body: str, arguments: str = 'answer="answer"') -> N
 
 
 def records(project: Project) -> Path:
-    (found,) = project.path.glob("artifacts/runs/*/eval_manifest.sums.json")
+    (found,) = project.path.glob("artifacts/runs/*/as/served/eval_manifest.sums.json")
     return found.parent
 
 
@@ -124,9 +124,9 @@ def test_a_predictions_file_that_does_not_fit_is_one_line_before_anything_runs(
 
 def test_one_name_of_weights_compares_items_and_needs_no_margin(served: Project) -> None:
     served.write("served.toml", PREDICTIONS + NO_WORSE.replace("margin = 0.0\n", ""))
-    served.run("--tunix-update-baselines", "served.toml").assert_outcomes(passed=2)
-    served.write("preds.jsonl", predictions(wrong=8))
-    served.run("served.toml").assert_outcomes(passed=2)
+    result = served.run("--tunix-update-baselines", "served.toml")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["served/exact: no_worse on predictions of unknown weights can never fail*"])
     served.write(
         "served.toml",
         PREDICTIONS.replace("name =", 'weights = "gemma@1"\nname =') + NO_WORSE.replace("margin = 0.0\n", ""),
@@ -206,14 +206,14 @@ def test_a_checkpoint_gives_the_completions_of_its_run(trained: Project, workers
     run = trained.manifests()[0].parent
     before = (run / "eval_after.word-ending-heldout.jsonl").read_bytes()
     trained.write("shipped.toml", checkpoint() + '[[gates]]\nrule = "at_least"\nmetric = "exact"\nvalue = 0.9\n')
-    result = trained.run("shipped.toml", "--tunix-artifacts", "other", *workers)
+    result = trained.run("shipped.toml", "--tunix-artifacts=other", *workers)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*shipped *checkpoint*"])
-    other = trained.path / "other" / "runs" / run.name
+    other = trained.path / "other" / "runs" / run.name / "as" / "shipped"
     lines = [json.loads(line) for line in (other / "eval_after.word-ending-heldout.jsonl").read_text().splitlines()]
     known = [json.loads(line) for line in before.decode().splitlines()]
     assert [line["generated_response"] for line in lines] == [line["generated_response"] for line in known]
-    assert not (other / "run_manifest.json").exists()
+    assert not list((trained.path / "other").rglob("run_manifest.json"))
 
 
 def test_a_checkpoint_is_named_by_its_id_too(trained: Project) -> None:
@@ -251,7 +251,7 @@ def test_changed_weights_are_refused(trained: Project) -> None:
     weights = trained.path / "elsewhere/run/checkpoint-final/counts.npz"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     trained.write("shipped.toml", checkpoint())
-    result = trained.run("shipped.toml", "--tunix-artifacts", "other")
+    result = trained.run("shipped.toml", "--tunix-artifacts=other")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*counts.npz: digest mismatch*"])
 
@@ -307,3 +307,48 @@ def test_answer_nll_judges_the_expected_answer(project: Project, workers: tuple[
         "    assert all(one.answer_logprobs and max(one.answer_logprobs) <= 0 for one in tunix_completions)\n"
     )
     project.run("--tunix-train", *workers).assert_outcomes(passed=1)
+
+
+def test_a_file_that_is_judged_in_two_ways_needs_two_names(served: Project, workers: tuple[str, ...]) -> None:
+    card = '@pytest.mark.tunix_evalset("sums.jsonl")\n'
+    mark = '@pytest.mark.tunix_predictions("preds.jsonl", answer="text"{})\n'
+    body = f"{card}def test_one(tunix_scorecard):\n    pass\n{card}{{}}def test_two(tunix_scorecard):\n    pass\n"
+    marked(served, body.format(mark.format("")))
+    result = served.run("test_served.py", *workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["preds.jsonl: is judged in two ways under the name 'preds' (answer differ)*"])
+    marked(served, body.format(mark.format(', name="whole"')))
+    served.run("test_served.py", *workers).assert_outcomes(passed=2)
+    assert {path.parent.name for path in served.path.glob("artifacts/runs/*/as/*/scorecard.sums.json")} == {
+        "preds",
+        "whole",
+    }
+
+
+def test_another_answer_rule_makes_a_baseline_foreign(served: Project) -> None:
+    served.write("served.toml", PREDICTIONS + NO_WORSE)
+    served.run("--tunix-update-baselines", "served.toml").assert_outcomes(passed=2)
+    served.write("served.toml", PREDICTIONS.replace('answer = "answer"', 'answer = "last_number"') + NO_WORSE)
+    result = served.run("served.toml")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*baselines/served/sums.json: made with another version of scorer 'exact'*answer rule*"]
+    )
+
+
+def test_a_case_that_failed_shows_what_was_asked_and_written(served: Project, workers: tuple[str, ...]) -> None:
+    served.write("preds.jsonl", predictions(wrong=1))
+    marked(served, CASES)
+    result = served.run("test_served.py", *workers)
+    result.assert_outcomes(passed=19, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*tunix-eval: q0*",
+            "prompt    0+0=",
+            "expected  0",
+            "wrote     Let me see.",
+            "Answer: 1",
+            "answer    1 (ok); exact 0.0",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*  exact *20 *0.950*"])

@@ -152,16 +152,19 @@ def _with_seeds(first: Evaluation, gate: GateSpec, store: Store) -> list[Evaluat
 def _named_by_file(gate: GateSpec, path: Path, evalset: str, store: Store) -> list[Evaluation]:
     """Return the recorded runs of the run file that a `better` gate compares with."""
     other = read_run_file(run_file_path(gate.than or "", path.parent))
-    recorded = [held for held in store.evaluations(evalset) if held.run_name == other.name]
-    seeds = range(other.seed, other.seed + gate.runs) if isinstance(other, RunSpec) else {one.seed for one in recorded}
-    found = [held for held in recorded if held.seed in seeds]
-    if len(found) != (gate.runs if isinstance(other, RunSpec) else 1) or {one.seed for one in found} != set(seeds):
-        listed = ", ".join(f"{one.run_id} (seed {one.seed})" for one in recorded) or "none"
+    recorded = [Evaluation(folder, held) for folder, held in store.evaluations(evalset) if held.run_name == other.name]
+    there = [one.manifest.seed for one in recorded]
+    seeds = range(other.seed, other.seed + gate.runs) if isinstance(other, RunSpec) else sorted(set(there))
+    found = [one for one in recorded if one.manifest.seed in seeds]
+    if len(found) != (gate.runs if isinstance(other, RunSpec) else 1) or {one.manifest.seed for one in found} != set(
+        seeds
+    ):
+        listed = ", ".join(f"{one.manifest.run_id} (seed {one.manifest.seed})" for one in recorded) or "none"
         raise ArtifactError(
             f"{path}: {gate.rule}({gate.metric}) compares with one run of '{other.name}' a seed, seeds "
             f"{', '.join(map(str, seeds))}; evaluated on {evalset}: {listed}; name a run with --rule better --than RUN"
         )
-    return [Evaluation(store.run_directory(held.run_id), held) for held in found]
+    return found
 
 
 def _verdict(

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tunix_eval.data import DataWarning, make_evalset
+from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError, SpecError, unknown_name
 from tunix_eval.gate import run_scores
 from tunix_eval.records import RunScores, ScoredItem
@@ -55,9 +56,8 @@ class Evaluation:
                 f"{path}: its {len(items)} items are not the evalset that the manifest beside it names "
                 f"({found[:12]}, expected {self.manifest.evalset_sha256[:12]}); evaluate the run again"
             )
-        for metric in self.manifest.scorers:
-            if odd := next((one.completion.item_id for one in scored if metric not in one.scores), None):
-                raise ArtifactError(f"{path}: item '{odd}' has no score '{metric}'; evaluate the run again")
+        if sha256_file(path) != self.manifest.lines_sha256:
+            raise ArtifactError(f"{path}: is not what the manifest beside it recorded; evaluate the run again")
         return scored
 
     @cached_property
@@ -140,32 +140,42 @@ def open_store(arguments: argparse.Namespace) -> Store:
 
 
 def directory_of(reference: str, store: Store) -> Path:
-    """Return the directory of the run with this id, these first digits of an id, or this name."""
+    """Return the records of the run with this id, these first digits of an id, or this name.
+
+    An id means the records under the run's own name; where there are none, those under the one name that it has.
+    """
     if is_path(reference):
         return Path(reference)
-    directories = {path.parent.name: path.parent for path in sorted(store.root.glob(f"runs/*/{_PREFIX}*{_SUFFIX}"))}
-    if reference in directories:
-        return directories[reference]
-    manifests = {run_id: _manifests(directory) for run_id, directory in directories.items()}
-    names = {run_id: [held.run_name for held in manifests[run_id] if held] for run_id in directories}
-    found = [run_id for run_id in directories if run_id.startswith(reference) or reference in names[run_id]]
+    recorded = {path.parent: _manifests(path.parent) for path in store.evaluation_paths()}
+    by_id: dict[str, list[Path]] = {}
+    for directory in recorded:
+        by_id.setdefault(directory.relative_to(store.root / "runs").parts[0], []).append(directory)
+    found = {
+        directory
+        for run_id, directories in by_id.items()
+        if reference and run_id.startswith(reference)
+        for directory in ([one for one in directories if one.name == run_id] or directories)
+    }
+    found |= {directory for directory, held in recorded.items() if reference in (one.run_name for one in held if one)}
     if not found:
-        known = {name for held in names.values() for name in held}
+        known = {one.run_name for held in recorded.values() for one in held if one}
         error = unknown_name(f"evaluated run in {store.root}", reference, known)
-        older = sum(None in held for held in manifests.values())
-        more = f" {older} runs have records of an older format: evaluate them again" if older else ""
+        odd = sum(None in held for held in recorded.values())
+        more = f" {odd} runs have records that are damaged or of an older format: evaluate them again" if odd else ""
         raise SpecError(f"{error}{more}")
     if len(found) > 1:
-        listed = ", ".join(_introduced(run_id, manifests[run_id]) for run_id in found[:_LISTED])
+        listed = ", ".join(_introduced(one, recorded[one]) for one in sorted(found)[:_LISTED])
         more = ", .." if len(found) > _LISTED else ""
         raise SpecError(f"'{reference}' is {len(found)} runs; name one by its id: {listed}{more}")
-    return directories[found[0]]
+    return found.pop()
 
 
-def _introduced(run_id: str, manifests: Sequence[EvalManifest | None]) -> str:
+def _introduced(directory: Path, manifests: Sequence[EvalManifest | None]) -> str:
     held = next((one for one in manifests if one), None)
-    about = f"{held.run_name}, seed {held.seed}, evaluated {held.created_at}" if held else "of an older format"
-    return f"{run_id} ({about})"
+    if held is None:
+        return f"{directory.name} (damaged, or of an older format)"
+    early = "stopped early, " if held.status == "truncated" else ""
+    return f"{held.run_id} ({held.run_name}, seed {held.seed}, {early}evaluated {held.created_at})"
 
 
 def _manifests(directory: Path) -> list[EvalManifest | None]:
@@ -194,8 +204,8 @@ def recorded_seeds(like: Evaluation, seeds: Collection[int], metric: str, store:
     They have the same items, prompts, scorer and generation settings, and were trained to the end.
     """
     found = {
-        held.seed: held
-        for held in store.evaluations(like.manifest.evalset)
+        held.seed: Evaluation(folder, held)
+        for folder, held in store.evaluations(like.manifest.evalset)
         if like.manifest.recipe_sha256 is not None
         and held.recipe_sha256 == like.manifest.recipe_sha256
         and held.evalset_sha256 == like.manifest.evalset_sha256
@@ -204,7 +214,7 @@ def recorded_seeds(like: Evaluation, seeds: Collection[int], metric: str, store:
     }
     if not all(seed in found for seed in seeds):
         return []
-    return [Evaluation(store.run_directory(found[seed].run_id), found[seed]) for seed in seeds]
+    return [found[seed] for seed in seeds]
 
 
 def check_same_items(first: Evaluation, second: Evaluation) -> None:
@@ -222,8 +232,8 @@ def check_same_items(first: Evaluation, second: Evaluation) -> None:
 
 
 def differences(first: EvalManifest, second: EvalManifest, metrics: Collection[str]) -> list[str]:
-    """Say what two evaluations do not share beside weights and items: prompts, scorers, generation settings."""
-    found = []
+    """Say what two evaluations do not share beside weights and items: prompts, answer rule, settings, scorers."""
+    found = [] if first.answer == second.answer else ["answer rules differ"]
     if (first.generation is None) != (second.generation is None):
         found.append("prompts and generation settings of predictions are not known")
     else:

@@ -167,7 +167,7 @@ def check_comparable(
     for name, old, new in (
         ("another evalset", baseline.evalset_sha256, evalset_sha256),
         ("other prompts", baseline.prompts_sha256, prompts_sha256),
-        (f"another version of scorer '{metric}'", held.scorer_sha256, scorer_sha256),
+        (f"another version of scorer '{metric}', or another answer rule", held.scorer_sha256, scorer_sha256),
     ):
         if old != new:
             differences.append(f"{name} ({old[:12]}, now {new[:12]})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     wrong = options.misspelt(args, known)
     if wrong:
         raise pytest.UsageError(wrong)
+    for word, value in pairwise(args):
+        # pytest takes an existing folder after an option that it does not know yet for a place of tests.
+        if word == "--tunix-artifacts" and Path(value).exists():
+            raise pytest.UsageError(
+                f"write --tunix-artifacts={value}: pytest takes a folder that stands alone for tests"
+            )
     asked = options.Options.of(early_config.known_args_namespace)
     if not asked.off and (asked.device is not None or asked.host_devices is not None):
         _choose_device(early_config, asked.device or "auto", asked.host_devices)
@@ -87,6 +94,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.dist, config.option.numprocesses, config.option.tx = "no", None, []
     if asked.baseline_runs is not None and not asked.update_baselines:
         raise pytest.UsageError("--tunix-baseline-runs is for writing baselines; add --tunix-update-baselines")
+    if asked.update_baselines and (config.getoption("lf", False) or config.getoption("stepwise", False)):
+        raise pytest.UsageError(
+            "--tunix-update-baselines with --lf or --sw: a baseline is written only where all gates of its run are "
+            "decided; leave them out"
+        )
     if asked.runs and not asked.update_baselines:
         raise pytest.UsageError("--tunix-run is for writing baselines; add --tunix-update-baselines")
     if asked.runs and asked.baseline_runs is not None:
@@ -258,4 +270,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     rows = session.take_rows() if session is not None else []
     if rows:
         report.tunix_rows = rows  # type: ignore[attr-defined]
+    case = getattr(item, "funcargs", {}).get("tunix_case") if report.failed and report.when == "call" else None
+    if case is not None:
+        report.sections.append((f"tunix-eval: {case.id}", reporting.with_short_paths(item.config, case.story())))
     return report

@@ -45,7 +45,7 @@ def comparable_baseline(session: Session, spec: AnySpec, evalset: Evalset, metri
         baseline,
         evalset_sha256=evalset.sha256,
         prompts_sha256=_prompts_sha256(session, spec, evalset),
-        scorer_sha256=scorer_digest(scorer),
+        scorer_sha256=scorer_digest(scorer, spec.answer),
         metric=metric,
         item_ids=[str(item.id) for item in evalset.items],
         path=path,
@@ -73,7 +73,7 @@ def update_baseline(session: Session, spec: AnySpec, evalset: Evalset) -> None:
             evalset=evalset.name,
             evalset_sha256=evalset.sha256,
             prompts_sha256=evaluations[0].prompts_sha256,
-            scorers={name: (scorer_digest(one), one.lower_is_better) for name, one in scorers.items()},
+            scorers={name: (scorer_digest(one, spec.answer), one.lower_is_better) for name, one in scorers.items()},
             runs=[(_provenance(one), found.scored) for one, found in zip(sources, evaluations, strict=True)],
             created_at=datetime.now(UTC).replace(microsecond=0),
         )
@@ -100,6 +100,11 @@ def baseline_specs(session: Session, spec: AnySpec, evalset: Evalset) -> list[An
         return []
     count = session.options.baseline_runs
     if not isinstance(spec, RunSpec):
+        if session.options.runs:
+            raise SpecError(
+                f"--tunix-run names runs of a training, and '{spec.name}' judges completions from elsewhere; its "
+                "baseline is made from them: leave the option out"
+            )
         if count is not None and count > 1:
             raise SpecError(
                 f"--tunix-baseline-runs {count} trains seeds, and '{spec.name}' trains nothing; its baseline holds "
@@ -141,28 +146,27 @@ def named_runs(session: Session, spec: RunSpec, evalset: Evalset) -> list[RunMan
             f"--tunix-run {listed}: none was made from '{spec.name}' as its run file stands (data, format, model and "
             "training); name runs of it, or leave --tunix-run out and its seeds are trained"
         )
-    if passed_over := _passed_over(session, spec, evalset, set(found)):
+    passed_over = _passed_over(session, spec, evalset, set(found))
+    if passed_over:
+        seeds = [*(one.seed for one in found.values()), *(one.seed for one in passed_over)]
+        listed = ", ".join(one.run_id for one in passed_over[:5]) + (", .." if len(passed_over) > 5 else "")
         raise SpecError(
-            f"--tunix-run: {len(found)} of {len(found) + len(passed_over)} runs of '{spec.name}' that were judged on "
-            f"{evalset.name} are named; the best of several is too good to be a baseline. Name the others too "
-            f"({', '.join(passed_over[:5])}{', ...' if len(passed_over) > 5 else ''}), train fresh seeds "
-            f"(--tunix-seed {1 + max(one.seed for one in found.values())} --tunix-baseline-runs {max(5, len(found))}), "
-            "or judge on items that were not used to choose"
+            f"--tunix-run: {len(found)} of {len(seeds)} runs of '{spec.name}' that were judged on {evalset.name} are "
+            f"named; the best of several is too good to be a baseline. Name the others too ({listed}), train fresh "
+            f"seeds (--tunix-seed {1 + max(seeds)} --tunix-baseline-runs {max(5, len(found))}), or judge on items that "
+            "were not used to choose"
         )
-    return list(found.values())
+    return sorted(found.values(), key=lambda one: one.seed)
 
 
-def _passed_over(session: Session, spec: RunSpec, evalset: Evalset, named: set[str]) -> list[str]:
+def _passed_over(session: Session, spec: RunSpec, evalset: Evalset, named: set[str]) -> list[EvalManifest]:
     """Return the runs under this name that were judged on the same items and are not named, whatever their recipe."""
     return [
-        one.run_id
-        for one in session.store.evaluations(evalset.name)
-        if one.run_name == spec.name and one.evalset_sha256 == evalset.sha256 and _is_choice(one, named)
+        one
+        for _, one in session.store.evaluations(evalset.name)
+        if one.run_name == spec.name and one.evalset_sha256 == evalset.sha256
+        if one.status == "complete" and one.run_id not in named
     ]
-
-
-def _is_choice(one: EvalManifest, named: set[str]) -> bool:
-    return one.source == "training" and one.status == "complete" and one.run_id not in named
 
 
 def _provenance(source: Source) -> BaselineRun:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from tunix_eval.data import encode_answer
-from tunix_eval.digest import sha256_json
+from tunix_eval.digest import sha256_json, sha256_text
 from tunix_eval.errors import SpecError
 from tunix_eval.plugin.sources import Run, Source
 from tunix_eval.records import (
@@ -36,7 +36,7 @@ from tunix_eval.scoring import (
     scorecard_text,
     scorer_digest,
 )
-from tunix_eval.statistics import mean
+from tunix_eval.statistics import measured_mean
 from tunix_eval.store import EvalManifest, ScorerRecord, Store, pretty_json, read_eval_manifest, write_atomic
 
 Weights = Literal["initial", "final"]
@@ -217,16 +217,16 @@ def item_means(scored: Sequence[ScoredItem]) -> list[ScoredItem]:
 
 def _mean_score(metric: str, scored: Sequence[ScoredItem]) -> Score:
     scores = [one.scores[metric] for one in scored]
-    values = [score.value for score in scores if score.value is not None]
     unmeasured = next((score for score in scores if score.value is None), None)
-    return unmeasured or Score(mean(values))
+    return unmeasured or Score(measured_mean([score.value for score in scores]))
 
 
 def record(evaluation: Evaluation) -> None:
     """Write the records of an evaluation into the run directory, where they differ from what is there."""
     source, name = evaluation.source, evaluation.evalset.name
     when = "after" if evaluation.weights == "final" else "before"
-    _write_changed(source.directory / f"eval_{when}.{name}.jsonl", eval_text(evaluation.scored))
+    lines = eval_text(evaluation.scored)
+    _write_changed(source.directory / f"eval_{when}.{name}.jsonl", lines)
     if when == "before":
         return
     _write_changed(source.directory / f"scorecard.{name}.json", scorecard_text(evaluation.card))
@@ -241,11 +241,12 @@ def record(evaluation: Evaluation) -> None:
         evalset=name,
         evalset_sha256=evaluation.evalset.sha256,
         prompts_sha256=evaluation.prompts_sha256,
+        lines_sha256=sha256_text(lines),
         generation=source.generation.model_dump(mode="json") if isinstance(source, Run) else None,
         answer=asdict(source.rule),
         scorers={
             metric: ScorerRecord(
-                sha256=scorer_digest(scorer),
+                sha256=scorer_digest(scorer, source.spec.answer),
                 lower_is_better=scorer.lower_is_better,
                 bounds=_finite(getattr(scorer, "bounds", None)),
             )

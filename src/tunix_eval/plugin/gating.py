@@ -13,7 +13,7 @@ from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import Run, Source
 from tunix_eval.records import Evalset, RunScores, Scorer, Verdict
 from tunix_eval.run_files import run_file_path
-from tunix_eval.specs import AnySpec, GateSpec, RunSpec
+from tunix_eval.specs import AnySpec, GateSpec, PredictionsSpec, RunSpec
 
 AGAINST_BASELINE = frozenset({"no_worse", "non_inferior", "max_drop"})
 """The rules that compare with a committed baseline."""
@@ -34,15 +34,23 @@ def gate_evalset(session: Session, spec: AnySpec, gate: GateSpec, marked: str | 
     return session.evalset(reference)
 
 
-def check_gate(session: Session, spec: AnySpec, gate: GateSpec) -> None:
+def check_gate(session: Session, spec: AnySpec, gate: GateSpec, than: AnySpec | None = None) -> None:
     """Refuse a gate that can be known to be wrong: a metric that is not measured, a wrong scale, seeds for nothing.
 
     Raises:
         SpecError: what is wrong, and what would do.
     """
-    if gate.metric not in spec.scorers:
-        raise unknown_name(f"metric measured by run '{spec.name}'", gate.metric, spec.scorers)
-    check_scale(gate, _bounds(_scorer(session, gate.metric)), where=f"{spec.name}/{gate.metric}")
+    for one in (spec, than):
+        if one is not None and gate.metric not in one.scorers:
+            raise unknown_name(f"metric measured by run '{one.name}'", gate.metric, one.scorers)
+    scorer = _scorer(session, gate.metric)
+    check_scale(gate, _bounds(scorer), where=f"{spec.name}/{gate.metric}", lower_is_better=scorer.lower_is_better)
+    if gate.rule == "no_worse" and gate.margin is None and isinstance(spec, PredictionsSpec) and not spec.weights:
+        raise SpecError(
+            f"{spec.name}/{gate.metric}: no_worse on predictions of unknown weights can never fail, since the noise "
+            "between trainings is unknown; give the gate a margin (margin = 0.0 looks at the items alone), or name "
+            'their weights (weights = "...")'
+        )
     if gate.runs > 1 and not isinstance(spec, RunSpec):
         raise SpecError(
             f"{spec.name}/{gate.metric}: {gate.rule} asks for {gate.runs} training seeds, and '{spec.name}' trains "
@@ -74,7 +82,7 @@ def judge(
         evalset: on what.
         than: what a `better` gate compares with.
     """
-    check_gate(session, spec, gate)
+    check_gate(session, spec, gate, than if than is None or isinstance(than, AnySpec) else than.spec)
     sources = [session.source(one) for one in seeds_of(spec, gate.runs)]
     others: list[Source] = []
     if isinstance(than, RunSpec):
@@ -83,7 +91,7 @@ def judge(
         others = [session.source(than) if isinstance(than, AnySpec) else than]
     for source in (*sources, *others):
         if isinstance(source, Run) and source.truncated:
-            return _skipped(source, gate, evalset)
+            return _skipped(source, gate, evalset, updating=session.options.update_baselines)
     session.before_and_after(sources[0], evalset)
     current = [scores_of(session, source, gate.metric, evalset) for source in sources]
     if gate.rule in AGAINST_BASELINE:
@@ -112,7 +120,7 @@ def judge(
     )
     if verdict.outcome == "failed" and verdict.delta is not None and gate.rule in AGAINST_BASELINE:
         lost = _most_lost(current, reference, sign=-1 if scorer.lower_is_better else 1)
-        session.rows.append(Note(f"{spec.name}/{gate.metric} on {evalset.name}: {lost}"))
+        session.rows += [Note(f"{spec.name}/{gate.metric} on {evalset.name}: {lost}")] if lost else []
     return verdict
 
 
@@ -133,8 +141,13 @@ def _fresh_sources(session: Session, spec: AnySpec, reference: Sequence[RunScore
         return []
     first = max({scores.seed for scores in reference} | {spec.seed}) + 1
     specs = [spec.model_copy(update={"seed": first + offset}) for offset in range(count)]
-    if not session.options.train and any(session.recorded(one) is None for one in specs):
+    missing = [one for one in specs if session.recorded(one) is None]
+    if missing and not session.options.train:
         return []
+    if missing:
+        session.notify(
+            f"{spec.name}: looks worse than its baseline; training {len(missing)} more seeds before that is believed"
+        )
     return [session.run(one) for one in specs]
 
 
@@ -147,9 +160,11 @@ def _bounds(scorer: Scorer) -> tuple[float, float] | None:
     return bounds
 
 
-def _skipped(source: Run, gate: GateSpec, evalset: Evalset) -> Verdict:
+def _skipped(source: Run, gate: GateSpec, evalset: Evalset, *, updating: bool) -> Verdict:
     """Return the verdict of a gate that is not decided, because a run was stopped early."""
     steps = f"{source.manifest.steps} of {source.manifest.total_steps} steps"
+    written = ", nor made a baseline" if updating else ""
+    asked = " (--tunix-max-steps)" if source.kind == "training" else ""
     return Verdict(
         rule=gate.rule,
         metric=gate.metric,
@@ -157,14 +172,14 @@ def _skipped(source: Run, gate: GateSpec, evalset: Evalset) -> Verdict:
         run_id=source.run_id,
         evalset=evalset.name,
         outcome="skipped",
-        reason=f"run '{source.spec.name}' stopped at {steps} (--tunix-max-steps); a truncated run is not gated",
+        reason=f"run '{source.spec.name}' stopped at {steps}{asked}; a truncated run is not gated{written}",
         unit="none",
         method="",
     )
 
 
 def _most_lost(current: Sequence[RunScores], reference: Sequence[RunScores], *, sign: int) -> str:
-    """Name the items that got worse by most, as means over the runs of each side."""
+    """Name the items that got worse by most, as means over the runs of each side; an empty string where none did."""
 
     def mean(runs: Sequence[RunScores], item: str) -> float:
         return sum(run.values[item] or 0.0 for run in runs) / len(runs)
@@ -174,4 +189,6 @@ def _most_lost(current: Sequence[RunScores], reference: Sequence[RunScores], *, 
     named = ", ".join(
         f"{item} ({mean(reference, item):.2f} -> {mean(current, item):.2f})" for item in worst[:NAMED_ITEMS]
     )
+    if not worst:
+        return ""
     return f"{len(worst)} items got worse: {named}{', ...' if len(worst) > NAMED_ITEMS else ''}"

@@ -18,7 +18,7 @@ from tunix_eval.plugin.gating import AGAINST_BASELINE, check_gate, compared_spec
 from tunix_eval.plugin.items import fixtures_of
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import make_format
-from tunix_eval.plugin.rows import missing_run
+from tunix_eval.plugin.rows import Note, missing_run
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import PredictionsFile
 from tunix_eval.plugin.training import Identity
@@ -104,7 +104,23 @@ def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequen
             _add(session, plan, checked[key])
         plan.needs[item.nodeid] = _told_once(_with_device(session, item, checked[key]), item.nodeid, told)
         plan.bodies = plan.bodies or "tunix_train" in fixtures_of(item)
+    _note_left_out(session, items, deselected)
     return plan
+
+
+def _note_left_out(session: Session, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item]) -> None:
+    """Say which [[gates]] of a run file that tests name are decided nowhere in this session."""
+    needs = [need_of(session, item) for item in items]
+    collected = {str(item.path) for item in (*items, *deselected)}
+    for name, (path, spec) in session.run_files().items():
+        decided = {
+            (gate.rule, gate.metric) for need in needs if need.spec and need.spec.name == name for gate in need.gates
+        }
+        left = [f"{gate.rule}({gate.metric})" for gate in spec.gates if (gate.rule, gate.metric) not in decided]
+        if left and path not in collected:
+            session.rows.append(
+                Note(f"{path}: its [[gates]] {', '.join(left)} are decided only where the file itself is named")
+            )
 
 
 def _update_refusals(
@@ -112,11 +128,11 @@ def _update_refusals(
 ) -> dict[str, str]:
     """Return run name -> why its baseline may not be written: some gate of it may not be decided."""
     refused: dict[str, str] = {}
-    for item in deselected:
+    for item in [*deselected, *(item for item in items if _is_skipped(item))]:
         if name := _gated_run(session, item):
             refused[name] = (
-                f"--tunix-update-baselines: gate {item.nodeid} of run '{name}' is deselected; a baseline is written "
-                "only where all gates of its run are decided. Leave out -k, -m and --lf"
+                f"--tunix-update-baselines: gate {item.nodeid} of run '{name}' is deselected or skipped; a baseline is "
+                "written only where all gates of its run are decided. Leave out -k, -m and what else chooses tests"
             )
     named = {argument.split("::")[0] for argument in session.config.args if "::" in argument}
     files = {(session.config.invocation_params.dir / name).resolve() for name in named}
@@ -127,6 +143,12 @@ def _update_refusals(
                 f"'{name}' may not be decided on what becomes its baseline; name the file"
             )
     return refused
+
+
+def _is_skipped(item: pytest.Item) -> bool:
+    """Tell whether a marker skips an item for certain, or by a condition that is no text."""
+    skips = item.get_closest_marker("skip") is not None
+    return skips or any(mark.args[:1] == (True,) for mark in item.iter_markers("skipif"))
 
 
 def _gated_run(session: Session, item: pytest.Item) -> str | None:
@@ -183,7 +205,7 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
     truncated = isinstance(spec, RunSpec) and session.identity(spec).stop_after is not None
     specs = [spec]
     for gate in need.gates:
-        check_gate(session, spec, gate)
+        check_gate(session, spec, gate, compared_spec(session, gate, need.folder))
         evalset = gate_evalset(session, spec, gate, need.evalset)
         _check_evalset(session, spec, evalset)
         if gate.rule in AGAINST_BASELINE and not truncated:
@@ -316,6 +338,8 @@ def _gate_line(session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset
         baseline = comparable_baseline(session, spec, evalset, gate.metric)
     except BaselineError:
         return text  # It is about to be written.
+    if gate.rule == "no_worse" and gate.margin is None and len(baseline.runs) == 1:
+        text += "; of one run: where the weights differ it fails only with a margin"
     needs = needed(
         gate,
         reference=baseline_runs(baseline, gate.metric),

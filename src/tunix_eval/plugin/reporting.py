@@ -117,7 +117,9 @@ def session_report(rows: list[dict[str, Any]], *, shorten: Callable[[str], str])
             if known is None or known.action == "reused":
                 runs[made.name, made.run_id] = made
         elif isinstance(made, EvalRow):
-            evals[made.run_name, made.run_id, made.evalset, made.metric] = made
+            shown = evals.setdefault((made.run_name, made.run_id, made.evalset, made.metric), made)
+            if shown.before is None or made.before is not None:
+                evals[made.run_name, made.run_id, made.evalset, made.metric] = made
         elif isinstance(made, Verdict):
             verdicts[made] = None
         elif isinstance(made, Note):

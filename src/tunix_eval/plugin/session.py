@@ -118,9 +118,22 @@ class Session:
 
     def _add_spec(self, key: tuple[str, str], spec: AnySpec) -> None:
         for (other, _), known in self._specs.items():
-            if other != key[0] and known.name == spec.name:
+            if known.name != spec.name or known == spec:
+                continue
+            if other != key[0]:
                 raise SpecError(f"{key[0]}: the name '{spec.name}' is taken by {other}; give one of the two another")
+            differing = [
+                field for field in type(spec).model_fields if getattr(known, field, None) != getattr(spec, field)
+            ]
+            raise SpecError(
+                f"{key[0]}: is judged in two ways under the name '{spec.name}' ({', '.join(differing)} differ), which "
+                'would share a baseline; give one of them another: name="..."'
+            )
         self._specs[key] = spec
+
+    def run_files(self) -> dict[str, tuple[str, AnySpec]]:
+        """Return name -> path and spec of every run file that was read."""
+        return {spec.name: (path, spec) for (path, _), spec in self._specs.items()}
 
     def dataset(self, reference: str) -> Dataset:
         """Return a dataset by registered name or absolute path."""
@@ -250,7 +263,7 @@ class Session:
             kind="training",
             spec=spec,
             manifest=manifest,
-            directory=directory,
+            directory=self.store.records_directory(manifest.run_id, spec.name, manifest.recipe["name"]),
             checkpoint=directory,
             format=prepared.format,
             job=replace(job_of(prepared, identity, self.store), directory=directory),
@@ -268,7 +281,7 @@ class Session:
             prepared = self.prepared(spec)
             total = f"{prepared.total_steps} steps on {self.device.platform}"
             steps = f"{identity.stop_after} of {total}" if identity.stop_after else total
-            self.notify(f"training {spec.name} ({identity.run_id}): {steps}")
+            self.notify(f"training {spec.name} ({identity.run_id}): seed {spec.seed}, {steps}")
             manifest = train(
                 prepared,
                 identity,
@@ -301,7 +314,8 @@ class Session:
         """Return what a source's completions are worth on an evalset, and write it into its records."""
         spec = source.spec
         asked = spec.model_dump(mode="json", include={"generation", "scorers", "answer", "repeats"})
-        key = canonical_json([source.run_id, source.kind, evalset.name, evalset.sha256, asked, weights])
+        where = [source.run_id, source.kind, spec.name, source.seed, source.weights_sha256]
+        key = canonical_json([where, evalset.name, evalset.sha256, asked, weights])
         if key not in self._evaluations:
             scorers = self.registry.scorers(spec.scorers)
             self.check_needs(spec)
@@ -352,10 +366,7 @@ class Session:
         after = self.evaluation(source, evalset)
         trained = isinstance(source, Run) and source.kind == "training"
         before = self.evaluation(source, evalset, "initial") if trained else None
-        # Another spec of the same training may have left its own records since.
-        record(after)
         if isinstance(source, Run) and before is not None:
-            record(before)
             text = delta_report(
                 run=run_row(source, "reused"),
                 evalset=evalset.name,

@@ -208,7 +208,7 @@ def open_predictions(spec: PredictionsSpec, store: Store) -> PredictionsFile:
         DataError: naming the file and line.
     """
     predictions = read_predictions(Path(spec.predictions))
-    return PredictionsFile(spec, store.run_directory(predictions.sha256[:16]), predictions)
+    return PredictionsFile(spec, store.records_directory(predictions.sha256[:16], spec.name), predictions)
 
 
 def open_checkpoint(spec: CheckpointSpec, store: Store, registry: Registry) -> Run:
@@ -218,7 +218,8 @@ def open_checkpoint(spec: CheckpointSpec, store: Store, registry: Registry) -> R
         ArtifactError: there is no such run, or it was recorded by an older version.
         SpecError: the run file asks for another renderer, tokenizer or style than the run was trained with.
     """
-    directory = Path(spec.checkpoint) if is_path(spec.checkpoint) else store.run_directory(spec.checkpoint)
+    named = None if is_path(spec.checkpoint) else store.named_run(spec.checkpoint)
+    directory = store.run_directory(named.run_id) if named else Path(spec.checkpoint)
     manifest = read_manifest(directory / "run_manifest.json")
     if manifest is None:
         raise ArtifactError(
@@ -252,7 +253,7 @@ def open_checkpoint(spec: CheckpointSpec, store: Store, registry: Registry) -> R
         kind="checkpoint",
         spec=spec,
         manifest=manifest,
-        directory=store.run_directory(manifest.run_id),
+        directory=store.records_directory(manifest.run_id, spec.name),
         checkpoint=directory,
         format=form,
         job=_loading_job(manifest, form, directory),

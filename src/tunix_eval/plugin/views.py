@@ -14,6 +14,7 @@ from tunix_eval.plugin.gating import compared_spec, gate_evalset, judge
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import Format, make_format
 from tunix_eval.plugin.reporting import with_short_paths
+from tunix_eval.plugin.rows import eval_rows
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import Source
 from tunix_eval.records import Completion, EvalItem, Evalset, ScoredItem, Verdict
@@ -36,7 +37,9 @@ class CaseSet:
         # The session keeps its specs, so that one spec is one object.
         if id(spec) not in self._scored:
             by_item: dict[str, tuple[ScoredItem, ...]] = {}
-            for one in self.session.evaluation(self.session.source(spec), self.evalset).scored:
+            evaluation = self.session.evaluation(self.session.source(spec), self.evalset)
+            self.session.rows.extend(eval_rows(evaluation, None))
+            for one in evaluation.scored:
                 by_item[one.completion.item_id] = (*by_item.get(one.completion.item_id, ()), one)
             self._scored[id(spec)] = by_item
         return self._scored[id(spec)][item_id]
@@ -93,6 +96,17 @@ class Case:
             raise unknown_name("metric", metric, scores)
         return scores[metric].value
 
+    def story(self) -> str:
+        """Write down what was asked, expected and written, for a test that failed."""
+        lines = [f"prompt    {self.prompt}", f"expected  {self.expected_answer}"]
+        for one in self.repeats:
+            scores = ", ".join(f"{name} {score.value}" for name, score in one.scores.items())
+            lines += [
+                f"wrote     {one.completion.text}",
+                f"answer    {one.completion.answer} ({one.completion.status}); {scores}",
+            ]
+        return "\n".join(lines)
+
     def __repr__(self) -> str:
         return f"Case({self.id!r})"
 
@@ -132,6 +146,8 @@ class Gate:
 
     def better(self, metric: str, *, than: Source | str, **arguments: Any) -> Verdict:
         """Fail unless the run is proven better than another, or a run file's; arguments: evalset, alpha, runs, test."""
+        if not hasattr(than, "spec") and not isinstance(than, str):
+            raise SpecError(f"tunix_gate.better: than is {than!r}, expected a run (tunix_train(...)) or a run file")
         if isinstance(than, str):
             other: AnySpec | Source = self.session.spec(run_file_path(than, self.need.folder), {})
             return self._decide("better", metric, arguments | {"than": than}, other)
