@@ -158,7 +158,10 @@ def test_a_baseline_of_the_same_making_is_comparable():
     [
         ({"evalset_sha256": "t" * 64}, "another evalset (ssssssssssss, now tttttttttttt)"),
         ({"prompts_sha256": "q" * 64}, "other prompts (pppppppppppp, now qqqqqqqqqqqq)"),
-        ({"scorer_sha256": "f" * 64}, "another version of scorer 'exact', or another answer rule (eeeeeeeeeeee, now ffffffffffff)"),
+        (
+            {"scorer_sha256": "f" * 64},
+            "another version of scorer 'exact', or another answer rule (eeeeeeeeeeee, now ffffffffffff)",
+        ),
         ({"item_ids": ["i0", "i2"]}, "other items (2 differ, such as 'i1')"),
         ({"lower_is_better": True}, "'exact' declared as higher is better"),
     ],

@@ -211,7 +211,7 @@ def test_an_artifacts_directory_that_cannot_be_written_is_named(project: Project
     project.test(RUN_TEST)
     project.write("taken", "a file")
     check_line(
-        project.run("--tunix-train", "--tunix-artifacts", "taken", *workers),
+        project.run("--tunix-train", "--tunix-artifacts=taken", *workers),
         r"taken: cannot be written: .*; name another with --tunix-artifacts DIR",
     )
 

@@ -118,7 +118,7 @@ class Session:
 
     def _add_spec(self, key: tuple[str, str], spec: AnySpec) -> None:
         for (other, _), known in self._specs.items():
-            if known.name != spec.name or known == spec:
+            if known.name != spec.name or (known == spec and other == key[0]):
                 continue
             if other != key[0]:
                 raise SpecError(f"{key[0]}: the name '{spec.name}' is taken by {other}; give one of the two another")

@@ -17,6 +17,7 @@ from tunix_eval.plugin.reporting import with_short_paths
 from tunix_eval.plugin.rows import eval_rows
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import Source
+from tunix_eval.plugin.state import PLAN_KEY
 from tunix_eval.records import Completion, EvalItem, Evalset, ScoredItem, Verdict
 from tunix_eval.run_files import run_file_path
 from tunix_eval.specs import AnySpec, GateSpec, RunSpec
@@ -33,7 +34,9 @@ class CaseSet:
 
     def scored(self, node: pytest.Item, item_id: str) -> tuple[ScoredItem, ...]:
         """Return an item's completions and scores; the whole evalset is completed at first use."""
-        spec = need_of(self.session, node).the_spec()
+        plan = node.config.stash.get(PLAN_KEY, None)
+        need = plan.needs.get(node.nodeid) if plan else None
+        spec = (need or need_of(self.session, node)).the_spec()
         # The session keeps its specs, so that one spec is one object.
         if id(spec) not in self._scored:
             by_item: dict[str, tuple[ScoredItem, ...]] = {}
