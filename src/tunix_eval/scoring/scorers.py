@@ -154,6 +154,11 @@ def _said(error: Exception) -> str:
 
 def _checked(score: Any, low: float, high: float) -> Score:
     """Return a score that can be summed and written; a None with a note in place of any other."""
+    # Nearly every score is a float within its bounds and has no note.
+    plain = type(score) is Score and score.note == "" and type(score.value) is float
+    if plain and low <= score.value <= high and -_LARGEST <= score.value <= _LARGEST:
+        checked: Score = score
+        return checked
     if not isinstance(score, Score):
         return Score(None, f"the scorer gave {type(score).__name__}, not a Score")
     if not isinstance(score.note, str):
