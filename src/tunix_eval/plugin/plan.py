@@ -104,23 +104,24 @@ def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequen
             _add(session, plan, checked[key])
         plan.needs[item.nodeid] = _told_once(_with_device(session, item, checked[key]), item.nodeid, told)
         plan.bodies = plan.bodies or "tunix_train" in fixtures_of(item)
-    _note_left_out(session, items, deselected)
+    _note_left_out(session, plan, items, deselected)
     return plan
 
 
-def _note_left_out(session: Session, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item]) -> None:
+def _note_left_out(
+    session: Session, plan: Plan, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item]
+) -> None:
     """Say which [[gates]] of a run file that tests name are decided nowhere in this session."""
-    needs = [need_of(session, item) for item in items]
-    collected = {str(item.path) for item in (*items, *deselected)}
-    for name, (path, spec) in session.run_files().items():
-        decided = {
-            (gate.rule, gate.metric) for need in needs if need.spec and need.spec.name == name for gate in need.gates
-        }
-        left = [f"{gate.rule}({gate.metric})" for gate in spec.gates if (gate.rule, gate.metric) not in decided]
+    named = {name: found for name, found in session.run_files().items() if found[1].gates}
+    collected = {str(item.path) for item in (*items, *deselected)} if named else set()
+    decided = {
+        (need.spec.name, gate.rule, gate.metric) for need in plan.needs.values() if need.spec for gate in need.gates
+    }
+    for name, (path, spec) in named.items():
+        left = [gate for gate in spec.gates if (name, gate.rule, gate.metric) not in decided]
         if left and path not in collected:
-            session.rows.append(
-                Note(f"{path}: its [[gates]] {', '.join(left)} are decided only where the file itself is named")
-            )
+            listed = ", ".join(f"{gate.rule}({gate.metric})" for gate in left)
+            session.rows.append(Note(f"{path}: its [[gates]] {listed} are decided only where the file itself is named"))
 
 
 def _update_refusals(
