@@ -20,11 +20,12 @@ from tunix_eval import data
 from tunix_eval.gate import decide
 from tunix_eval.model import FlaxTrainer
 from tunix_eval.records import EvalItem, RunScores, TrainingJob
-from tunix_eval.scoring import BUILTIN_SCORERS, complete, make_scorecard, score_items
 from tunix_eval.run_files import read_run_file
+from tunix_eval.scoring import ExactScorer, complete, make_scorecard, score_items
 from tunix_eval.specs import GateSpec, GenerationSpec
 
 ROOT = Path(__file__).resolve().parents[1]
+EXACT = {"exact": ExactScorer()}
 RUN_FILE = ROOT / "examples" / "quickstart" / "addition.toml"
 ITEMS = 100_000
 STEPS = 60
@@ -80,9 +81,9 @@ def verdict_stage(rounds: int) -> None:
 
     seconds, completions = best(rounds, extract)
     show("extract answers", ITEMS, "items", seconds)
-    seconds, scored = best(rounds, lambda: score_items(items, completions, BUILTIN_SCORERS))
+    seconds, scored = best(rounds, lambda: score_items(items, completions, EXACT))
     show("score exact", ITEMS, "items", seconds)
-    seconds, _ = best(rounds, lambda: make_scorecard("bench", scored, BUILTIN_SCORERS))
+    seconds, _ = best(rounds, lambda: make_scorecard("bench", scored, EXACT))
     show("scorecard", ITEMS, "items", seconds)
     values = {one.completion.item_id: one.scores["exact"].value for one in scored}
     run = RunScores(run_id="a" * 16, seed=0, weights_sha256="a", values=values)

@@ -144,6 +144,8 @@ def _getter(key: str) -> Callable[[_Line], Any]:
 
 
 def _stop_reason(line: _Line) -> Literal["stop", "length"]:
+    if not (line.stop_reason or line.finish_reason or line.metadata):
+        return "stop"
     more = line.metadata if isinstance(line.metadata, dict) else {}
     said = (line.stop_reason, line.finish_reason, more.get("stop_reason"), more.get("finish_reason"))
     return "length" if "length" in said else "stop"

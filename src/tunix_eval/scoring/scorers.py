@@ -36,7 +36,9 @@ class ExactScorer:
         if completion.answer == item.expected_answer:
             return _RIGHT
         answer = _normalised(completion.answer)
-        right = answer == _normalised(item.expected_answer) or answer in map(_normalised, item.aliases)
+        right = answer == _normalised(item.expected_answer)
+        if not right and item.aliases:
+            right = answer in map(_normalised, item.aliases)
         return _RIGHT if answer and right else _WRONG
 
 
