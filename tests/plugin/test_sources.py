@@ -352,3 +352,18 @@ def test_a_case_that_failed_shows_what_was_asked_and_written(served: Project, wo
         ]
     )
     result.stdout.fnmatch_lines(["*  exact *20 *0.950*"])
+
+
+def test_a_case_whose_completions_cannot_be_had_fails_in_one_line(trained: Project, workers: tuple[str, ...]) -> None:
+    weights = trained.path / "elsewhere/run/checkpoint-final/counts.npz"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    trained.write("shipped.toml", checkpoint())
+    trained.write(
+        "test_shipped.py",
+        'import pytest\n@pytest.mark.tunix_train("shipped.toml")\n@pytest.mark.tunix_evalset("word-ending-heldout")\n'
+        "def test_case(tunix_case):\n    assert tunix_case.score('exact') == 1\n",
+    )
+    result = trained.run("test_shipped.py", "--tunix-artifacts=other", "-k", "bab", *workers)
+    result.assert_outcomes(failed=1, deselected=0 if workers else 69)
+    result.stdout.fnmatch_lines(["*counts.npz: digest mismatch*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")

@@ -55,10 +55,14 @@ class Question:
     trainer_source: str
 
     @cached_property
+    def item_prompts(self) -> list[TokenArray]:
+        """Every item's prompt, int32[T] each."""
+        return self.run.format.prompts(self.evalset)
+
+    @cached_property
     def prompts(self) -> list[TokenArray]:
-        """Every item's prompt, int32[T] each, once for each repeat."""
-        once = self.run.format.prompts(self.evalset)
-        return [prompt for prompt in once for _ in range(self.run.generation.repeats)]
+        """Every item's prompt, once for each repeat."""
+        return [prompt for prompt in self.item_prompts for _ in range(self.run.generation.repeats)]
 
     @property
     def item_repeats(self) -> list[tuple[str, int]]:
@@ -192,14 +196,14 @@ def evaluated(
     completions: list[Completion],
     scorers: Mapping[str, Scorer],
     *,
+    prompts_sha256: str,
     environment: dict[str, Any],
 ) -> Evaluation:
     """Score completions. Scores are never cached."""
     repeats = len(completions) // len(evalset.items)
     scored = score_items(evalset.items, completions, scorers, repeats=repeats)
     card = make_scorecard(evalset.name, scored, scorers)
-    digest = source.prompts_sha256(evalset)
-    return Evaluation(source, weights, evalset, tuple(scored), card, scorers, digest, environment)
+    return Evaluation(source, weights, evalset, tuple(scored), card, scorers, prompts_sha256, environment)
 
 
 def item_means(scored: Sequence[ScoredItem]) -> list[ScoredItem]:

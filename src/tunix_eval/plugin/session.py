@@ -28,7 +28,7 @@ from tunix_eval.plugin.evaluation import (
     written,
 )
 from tunix_eval.plugin.options import Options
-from tunix_eval.plugin.prepare import Prepared, make_format, refuse_contamination
+from tunix_eval.plugin.prepare import Prepared, make_format, prompts_sha256, refuse_contamination
 from tunix_eval.plugin.progress import every_ten_seconds
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
@@ -228,13 +228,7 @@ class Session:
     def recorded_run(self, spec: RunSpec, manifest: RunManifest) -> Run:
         """Return a run that is recorded, as one of a spec's seeds."""
         own = spec.model_copy(update={"seed": manifest.seed})
-        key = canonical_json([manifest.run_id, own.name, own.generation.model_dump(mode="json"), own.answer])
-        if key not in self._sources:
-            self._sources[key] = run = self._opened(own, manifest, self.identity(own))
-            self.rows.append(run_row(run, "reused"))
-        found = self._sources[key]
-        assert isinstance(found, Run)
-        return found
+        return self._kept(own, manifest.run_id, lambda: (manifest, "reused"))
 
     def run(self, spec: RunSpec) -> Run:
         """Return the run that a spec asks for; train it, once whatever the number of processes, if it is missing.
@@ -243,20 +237,29 @@ class Session:
             RunMissingError: it is not recorded and --tunix-train was not given.
         """
         identity = self.identity(spec)
-        key = canonical_json([identity.run_id, spec.name, spec.generation.model_dump(mode="json"), spec.answer])
+
+        def find() -> tuple[RunManifest, str]:
+            manifest = self.recorded(spec)
+            if manifest is not None:
+                return manifest, "reused"
+            if not self.options.train:
+                raise RunMissingError(missing_run(spec, identity))
+            return self._train(spec, identity)
+
+        return self._kept(spec, identity.run_id, find)
+
+    def _kept(self, spec: RunSpec, run_id: str, find: Callable[[], tuple[RunManifest, str]]) -> Run:
+        """Return a spec's run, found and reported once."""
+        key = canonical_json([run_id, spec.name, spec.generation.model_dump(mode="json"), spec.answer])
         if key not in self._sources:
-            manifest, action = self.recorded(spec), "reused"
-            if manifest is None:
-                if not self.options.train:
-                    raise RunMissingError(missing_run(spec, identity))
-                manifest, action = self._train(spec, identity)
-            self._sources[key] = run = self._opened(spec, manifest, identity)
+            manifest, action = find()
+            self._sources[key] = run = self._opened(spec, manifest)
             self.rows.append(run_row(run, action))
         found = self._sources[key]
         assert isinstance(found, Run)
         return found
 
-    def _opened(self, spec: RunSpec, manifest: RunManifest, identity: Identity) -> Run:
+    def _opened(self, spec: RunSpec, manifest: RunManifest) -> Run:
         prepared = self.prepared(spec)
         directory = self.store.run_directory(manifest.run_id)
         return Run(
@@ -266,7 +269,7 @@ class Session:
             directory=self.store.records_directory(manifest.run_id, spec.name, manifest.recipe["name"]),
             checkpoint=directory,
             format=prepared.format,
-            job=replace(job_of(prepared, identity, self.store), directory=directory),
+            job=replace(job_of(prepared, self.identity(spec), self.store), directory=directory),
             trainer=spec.trainer,
             prepared=prepared,
         )
@@ -321,6 +324,7 @@ class Session:
             self.check_needs(spec)
             if isinstance(source, PredictionsFile):
                 completions, settings = source.completions(evalset), {}
+                prompts = source.prompts_sha256(evalset)
             else:
                 self.check_contamination(source, evalset)
                 settings = environment(self.device)
@@ -331,7 +335,10 @@ class Session:
                     load=lambda: self._model(source, weights),
                     logprobs=bool(needs_logprobs(scorers)),
                 )
-            self._evaluations[key] = evaluated(source, weights, evalset, completions, scorers, environment=settings)
+                prompts = prompts_sha256(evalset, question.item_prompts)
+            self._evaluations[key] = evaluated(
+                source, weights, evalset, completions, scorers, prompts_sha256=prompts, environment=settings
+            )
             record(self._evaluations[key])
         return self._evaluations[key]
 

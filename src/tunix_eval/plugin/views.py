@@ -34,9 +34,7 @@ class CaseSet:
 
     def scored(self, node: pytest.Item, item_id: str) -> tuple[ScoredItem, ...]:
         """Return an item's completions and scores; the whole evalset is completed at first use."""
-        plan = node.config.stash.get(PLAN_KEY, None)
-        need = plan.needs.get(node.nodeid) if plan else None
-        spec = (need or need_of(self.session, node)).the_spec()
+        spec = self._spec(node)
         # The session keeps its specs, so that one spec is one object.
         if id(spec) not in self._scored:
             by_item: dict[str, tuple[ScoredItem, ...]] = {}
@@ -46,6 +44,15 @@ class CaseSet:
                 by_item[one.completion.item_id] = (*by_item.get(one.completion.item_id, ()), one)
             self._scored[id(spec)] = by_item
         return self._scored[id(spec)][item_id]
+
+    def is_scored(self, node: pytest.Item) -> bool:
+        """Tell whether the evalset was completed for a test, so that asking again cannot fail."""
+        return bool(self._scored) and id(self._spec(node)) in self._scored
+
+    def _spec(self, node: pytest.Item) -> AnySpec:
+        plan = node.config.stash.get(PLAN_KEY, None)
+        need = plan.needs.get(node.nodeid) if plan else None
+        return (need or need_of(self.session, node)).the_spec()
 
 
 @dataclass(frozen=True)
@@ -100,9 +107,10 @@ class Case:
         return scores[metric].value
 
     def story(self) -> str:
-        """Write down what was asked, expected and written, for a test that failed."""
+        """Write down what was asked, expected and, if it was had, written, for a test that failed."""
         lines = [f"prompt    {self.prompt}", f"expected  {self.expected_answer}"]
-        for one in self.repeats:
+        had = self.node is not None and self.cases.is_scored(self.node)
+        for one in self.repeats if had else ():
             scores = ", ".join(f"{name} {score.value}" for name, score in one.scores.items())
             lines += [
                 f"wrote     {one.completion.text}",
