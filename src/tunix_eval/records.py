@@ -8,7 +8,7 @@ Axes: B rows, T tokens, V vocabulary, N items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
@@ -42,11 +42,14 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     content: Text20k
 
 
-class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """One earlier message of a conversation."""
+class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One message of a conversation."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["system", "user", "assistant"]
+    """In a trace's or an item's `messages` only user and assistant; their system text has a field of its own."""
     content: Text50k
+    reasoning_content: Text50k | None = None
+    """What an assistant thought before `content`; editions with a thinking section print it there."""
 
 
 class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -124,20 +127,39 @@ class Conversation:
     """What a renderer renders. For training the last turn is the assistant's; for a prompt, the user's."""
 
     turns: tuple[Turn, ...]
+    """A system turn among them stands where it is; most editions refuse one after the first turn."""
     system: str | None = None
+    """What stands before the first turn; None and an empty text may print differently."""
+
+    @property
+    def messages(self) -> tuple[Turn, ...]:
+        """The turns, a system turn before them where there is a system text."""
+        return self.turns if self.system is None else (Turn("system", self.system), *self.turns)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, gc=False):
     """A piece of a rendered conversation, encoded on its own.
 
     A control span is one control token by name; a text span is plain text, which can never become a control
-    token. `supervised` spans carry loss.
+    token.
     """
 
     text: str
     control: bool = False
-    supervised: bool = False
+    reply: int | None = None
+    """Where the model writes this piece (the text of an assistant turn and the stop token after it): the index of
+    that turn in `Conversation.turns`. None for everything that the model is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """Which of the pieces that the model writes carry loss, and how much."""
+
+    turns: Literal["last", "all", "answer"] = "last"
+    """The last reply; every reply; of the last reply the answer and the stop token alone."""
+    step_weight: float | Mapping[str, float] = 1.0
+    """Loss weight of the reasoning before the answer in the last reply, where the answer and the stop token weigh 1;
+    or a weight for each type of step, 1 for the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,12 +172,17 @@ class TokenSequence:
 
     trace_id: str
     spans: tuple[Span, ...]
+    """As encoded; a reply of which only a part is supervised, or parts weigh differently, is shown in pieces."""
     ids: TokenArray
     """int32[T]"""
     loss_mask: MaskArray
     """bool[T]; True where the token itself is predicted under loss."""
     span_lengths: tuple[int, ...] = ()
     """How many tokens each span has; they add up to T."""
+    span_weights: tuple[float, ...] = ()
+    """The loss weight of each span's tokens; 0 where they are given."""
+    loss_weights: FloatArray | None = None
+    """float32[T], zero outside loss_mask; None where every supervised token weighs 1."""
 
     @property
     def text(self) -> str:
@@ -183,6 +210,8 @@ class Batch:
     """int32[B, T]; from 0 in every segment."""
     trace_ids: tuple[tuple[str, ...], ...] = ()
     """The traces of each row, in segment order."""
+    loss_weights: FloatArray | None = None
+    """float32[B, T], zero outside loss_mask; None where every supervised token weighs 1."""
 
     @classmethod
     def empty(cls) -> Batch:
@@ -198,9 +227,12 @@ class Renderer(Protocol):
     version: str
     control_tokens: tuple[str, ...]
     """Names of the control tokens that `render` uses, `<bos>` first where the edition has one."""
-    stop_token: str
-    """The control token that ends a model turn."""
     default_style: str
+
+    @property
+    def stop_token(self) -> str | None:
+        """The control token that ends a model turn; None for an edition that has none and is for prompting only."""
+        ...
 
     def render(self, conversation: Conversation, *, generation_prompt: bool) -> tuple[Span, ...]:
         """Return the spans; with `generation_prompt` they end where the model's reply would begin.
@@ -238,6 +270,19 @@ class Tokenizer(Protocol):
 
 TokenizerFactory = Callable[[tuple[str, ...]], Tokenizer]
 """Takes the renderer's control tokens, gives a tokenizer that has an id for each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """Makes traces from a seed: equal seeds and counts give equal traces, on every machine."""
+
+    traces: Callable[[int, int], Iterable[Trace]]
+    """Called with a seed and a count; gives so many traces, their prompts distinct."""
+    version: str
+    """Raised when equal arguments give other traces."""
+    count: int
+    """How many traces there are where nobody says."""
+    seed: int = 0
 
 
 # ---------------------------------------------------------------------------------------------------- training

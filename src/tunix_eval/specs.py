@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -219,6 +219,14 @@ class RunSpec(EvalSpec):
     tokenizer: str = "bytes"
     style: Style | None = None
     """How the steps of a trace are written; by default as the renderer has it."""
+    renderer_options: dict[str, Any] = Field(default_factory=dict)
+    """What the renderer's edition leaves open, such as `date` or `enable_thinking`."""
+    supervise: Literal["last", "all", "answer"] = "last"
+    """What carries loss: the last reply, every reply, or the answer of the last one; always with the stop token."""
+    step_weight: Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]] = 1.0
+    """Loss weight of the reasoning before the answer, which weighs 1; or a weight for each type of step."""
+    truncation: Literal["error", "drop", "left", "right"] = "error"
+    """What becomes of a trace longer than row_tokens: an error, left out (and counted), or cut at one end."""
     trainer: str = "flax"
     model: ModelSpec
     training: TrainingSpec
@@ -232,6 +240,7 @@ class CheckpointSpec(EvalSpec):
     """The run's id, or the path of its directory."""
     renderer: str | None = None
     """As the run was trained; another is an error."""
+    renderer_options: dict[str, Any] = Field(default_factory=dict)
     tokenizer: str | None = None
     style: Style | None = None
     generation: GenerationSpec = GenerationSpec()

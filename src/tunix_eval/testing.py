@@ -170,8 +170,8 @@ def _neutral(conversation: Conversation) -> Conversation:
     return Conversation(turns, None if conversation.system is None else "x")
 
 
-def _controls(spans: tuple[Span, ...]) -> list[tuple[str, bool]]:
-    return [(span.text, span.supervised) for span in spans if span.control]
+def _controls(spans: tuple[Span, ...]) -> list[tuple[str, int | None]]:
+    return [(span.text, span.reply) for span in spans if span.control]
 
 
 def _check_spans(renderer: Renderer, whole: tuple[Span, ...], prompt: tuple[Span, ...], reply: str) -> None:
@@ -181,8 +181,9 @@ def _check_spans(renderer: Renderer, whole: tuple[Span, ...], prompt: tuple[Span
     assert tokens[: len(prompt_tokens)] == prompt_tokens, "the prompt is no token-level prefix of its trace"
     begins = [span.text for span in whole if span.control and span.text in _BOS_NAMES]
     assert len(begins) <= 1, f"{len(begins)} BOS tokens, expected at most one"
-    assert not any(span.supervised for span in prompt), "a prompt has a supervised span"
-    where = [k for k, span in enumerate(whole) if span.supervised]
+    turn = max((span.reply for span in whole if span.reply is not None), default=-1)
+    assert not any(span.reply == turn for span in prompt), "a prompt has a span of the reply"
+    where = [k for k, span in enumerate(whole) if span.reply is not None and span.reply == turn]
     assert where, "nothing is supervised"
     assert len(where) < len(whole), "everything is supervised"
     last = whole[where[-1]]

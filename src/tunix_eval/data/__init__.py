@@ -26,7 +26,7 @@ from tunix_eval.data.sequences import (
 from tunix_eval.data.styles import STYLES, answer_mark, conversation, model_text, prompt_conversation
 from tunix_eval.data.tokenizers import ByteTokenizer
 from tunix_eval.data.traces import read_traces, trace_line, traces_text
-from tunix_eval.records import Dataset, Evalset, Renderer, TokenizerFactory
+from tunix_eval.records import Dataset, Evalset, Generator, Renderer, TokenizerFactory
 
 BUILTIN_DATASETS: Mapping[str, Callable[[], Dataset]] = {
     "addition-v1": addition_dataset,
@@ -36,12 +36,14 @@ BUILTIN_EVALSETS: Mapping[str, Callable[[], Evalset]] = {
     "addition-heldout": addition_heldout,
     "dev-reasoning-heldout": dev_reasoning_heldout,
 }
+BUILTIN_GENERATORS: Mapping[str, Generator] = {}
 BUILTIN_RENDERERS: Mapping[str, Renderer] = {"gemma": GemmaRenderer(), "plain": PlainRenderer()}
 BUILTIN_TOKENIZERS: Mapping[str, TokenizerFactory] = {"bytes": ByteTokenizer}
 
 __all__ = [
     "BUILTIN_DATASETS",
     "BUILTIN_EVALSETS",
+    "BUILTIN_GENERATORS",
     "BUILTIN_RENDERERS",
     "BUILTIN_TOKENIZERS",
     "STYLES",

@@ -1,7 +1,7 @@
 """Renderers: conversations as spans, the way one edition of a chat template prints them.
 
-Only the last assistant turn, text and stop token, is supervised. Text spans break between control tokens and
-before each reply, so that a prompt is a token-level prefix of the trace that it begins.
+The text and the stop token of an assistant turn are what the model writes (`Span.reply`). Text spans break between
+control tokens and before each reply, so that a prompt is a token-level prefix of the trace that it begins.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class PlainRenderer:
 
         text        <bos>  {system}\n\n{prompt}\n  {reply}  <eos>
         control     1      0                       0        1
-        supervised  0      0                       1        1
+        reply       -      -                       1        1
 
     A further exchange follows as `\n{prompt}\n`, reply and `<eos>`.
     """
@@ -37,20 +37,18 @@ class PlainRenderer:
         turns = _alternating(conversation, "plain")
         if generation_prompt and turns[-1].role == "assistant":
             raise RenderError("plain: the last turn is the assistant's; a reply can only follow a user turn")
-        return tuple(self._spans(conversation, supervise=not generation_prompt))
+        return tuple(self._spans(conversation))
 
-    def _spans(self, conversation: Conversation, *, supervise: bool) -> Iterator[Span]:
+    def _spans(self, conversation: Conversation) -> Iterator[Span]:
         yield Span("<bos>", control=True)
         opening = "" if conversation.system is None else f"{conversation.system}\n\n"
-        last = len(conversation.turns) - 1
         for k, turn in enumerate(conversation.turns):
             if turn.role == "user":
                 yield Span(f"{opening}{turn.content}\n")
                 opening = "\n"
             else:
-                supervised = supervise and k == last
-                yield Span(turn.content, supervised=supervised)
-                yield Span("<eos>", control=True, supervised=supervised)
+                yield Span(turn.content, reply=k)
+                yield Span("<eos>", control=True, reply=k)
 
 
 class GemmaRenderer:
@@ -58,11 +56,11 @@ class GemmaRenderer:
 
         text        <bos>  <start_of_turn>  user\n{system}\n\n{prompt}  <end_of_turn>  \n
         control     1      1                0                           1              0
-        supervised  0      0                0                           0              0
+        reply       -      -                -                           -              -
 
         text        <start_of_turn>  model\n  {reply}  <end_of_turn>  \n
         control     1                0        0        1              0
-        supervised  0                0        1        1              0
+        reply       -                -        1        1              -
 
     Source: the `chat_template` of google/gemma-3-*-it.
     """
@@ -86,9 +84,8 @@ class GemmaRenderer:
     def _spans(self, conversation: Conversation, *, generation_prompt: bool) -> Iterator[Span]:
         yield Span("<bos>", control=True)
         opening = "" if conversation.system is None else f"{conversation.system}\n\n"
-        last = len(conversation.turns) - 1
         for k, turn in enumerate(conversation.turns):
-            supervised = turn.role == "assistant" and k == last and not generation_prompt
+            reply = k if turn.role == "assistant" else None
             content = turn.content.strip()
             yield Span("<start_of_turn>", control=True)
             if turn.role == "user":
@@ -96,8 +93,8 @@ class GemmaRenderer:
                 opening = ""
             else:
                 yield Span("model\n")
-                yield Span(content, supervised=supervised)
-            yield Span("<end_of_turn>", control=True, supervised=supervised)
+                yield Span(content, reply=reply)
+            yield Span("<end_of_turn>", control=True, reply=reply)
             yield Span("\n")
         if generation_prompt:
             yield Span("<start_of_turn>", control=True)

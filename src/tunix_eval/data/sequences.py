@@ -17,7 +17,13 @@ LISTED = 20
 """Traces that an error lists; the rest is counted."""
 
 
-def encode_trace(trace: Trace, *, renderer: Renderer, tokenizer: Tokenizer, style: str) -> TokenSequence:
+def encode_trace(
+    trace: Trace,
+    *,
+    renderer: Renderer,
+    tokenizer: Tokenizer,
+    style: str,
+) -> TokenSequence:
     """Render a trace and encode it span by span.
 
     Raises:
@@ -29,12 +35,15 @@ def encode_trace(trace: Trace, *, renderer: Renderer, tokenizer: Tokenizer, styl
     except RenderError as error:
         raise RenderError(f"trace '{trace.id}': {error}") from None
     lengths = tuple(map(len, pieces))
+    last = len(trace.messages) + 1
+    weights = tuple(float(span.reply == last) for span in spans)
     return TokenSequence(
         trace_id=str(trace.id),
         spans=spans,
         ids=np.array(list(itertools.chain.from_iterable(pieces)), dtype=np.int32),
-        loss_mask=np.repeat([span.supervised for span in spans], lengths),
+        loss_mask=np.repeat([weight > 0 for weight in weights], lengths),
         span_lengths=lengths,
+        span_weights=weights,
     )
 
 
@@ -67,7 +76,7 @@ def encode_answer(
     Raises:
         RenderError: the tokenizer gave a control id for plain text.
     """
-    spans = (Span(context), Span(f"{context}{answer}"), Span(renderer.stop_token, control=True))
+    spans = (Span(context), Span(f"{context}{answer}"), Span(_stop_token(renderer), control=True))
     before, reply, stop = _encode(spans, renderer, tokenizer)
     shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, reply, strict=False)))
     return np.array([*prompt.tolist(), *reply, *stop], dtype=np.int32), len(reply) - shared + len(stop)
@@ -75,7 +84,13 @@ def encode_answer(
 
 def stop_ids(renderer: Renderer, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Return the ids that end a reply."""
-    return (tokenizer.control_id(renderer.stop_token),)
+    return (tokenizer.control_id(_stop_token(renderer)),)
+
+
+def _stop_token(renderer: Renderer) -> str:
+    if renderer.stop_token is None:
+        raise RenderError(f"renderer '{renderer.name}' has no stop token; it is for prompting only")
+    return renderer.stop_token
 
 
 def sequences_sha256(sequences: Iterable[TokenSequence]) -> str:

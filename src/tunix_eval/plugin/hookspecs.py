@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tunix_eval.records import Dataset, Evalset, Renderer, Scorer, TokenizerFactory
+    from tunix_eval.records import Dataset, Evalset, Generator, Renderer, Scorer, TokenizerFactory
 
 
 def pytest_tunix_datasets() -> Mapping[str, Path | Callable[[], Dataset]]:  # type: ignore[empty-body]
@@ -33,6 +33,10 @@ def pytest_tunix_tokenizers() -> Mapping[str, TokenizerFactory]:  # type: ignore
 
 def pytest_tunix_trainers() -> Mapping[str, str]:  # type: ignore[empty-body]
     """Offer trainers by import string, "package.module:attribute", so that planning a session imports no JAX."""
+
+
+def pytest_tunix_generators() -> Mapping[str, Generator]:  # type: ignore[empty-body]
+    """Offer generators, which make traces from a seed."""
 
 
 def pytest_tunix_scorers() -> Mapping[str, Scorer]:  # type: ignore[empty-body]

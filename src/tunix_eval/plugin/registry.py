@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from tunix_eval.data import (
     BUILTIN_DATASETS,
     BUILTIN_EVALSETS,
+    BUILTIN_GENERATORS,
     BUILTIN_RENDERERS,
     BUILTIN_TOKENIZERS,
     read_dataset,
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
 
     from tunix_eval.records import Renderer, Scorer, Tokenizer, TokenizerFactory, Trainer
 
-Kind = Literal["dataset", "evalset", "renderer", "tokenizer", "trainer", "scorer"]
+Kind = Literal["dataset", "evalset", "generator", "renderer", "tokenizer", "trainer", "scorer"]
 
 BUILTINS: dict[Kind, Mapping[str, Any]] = {
     "dataset": BUILTIN_DATASETS,
     "evalset": BUILTIN_EVALSETS,
+    "generator": BUILTIN_GENERATORS,
     "renderer": BUILTIN_RENDERERS,
     "tokenizer": BUILTIN_TOKENIZERS,
     "trainer": {"flax": "tunix_eval.model:FlaxTrainer"},

@@ -26,10 +26,10 @@ def _lines(sequence: TokenSequence) -> Iterable[str]:
     """Yield a head line, then a line a span: `+` where it carries loss, its ids, its text."""
     yield f"trace {sequence.trace_id}: {len(sequence.ids)} tokens, {int(sequence.loss_mask.sum())} supervised"
     start = 0
-    for span, length in zip(sequence.spans, sequence.span_lengths, strict=True):
+    for span, length, weight in zip(sequence.spans, sequence.span_lengths, sequence.span_weights, strict=True):
         ids = " ".join(str(one) for one in sequence.ids[start : start + length])
         start += length
-        mark = "+" if span.supervised else " "
+        mark = "+" if weight else " "
         text = span.text if span.control else repr(span.text)
         yield f"{mark} {text}"
         yield f"    {ids}"

@@ -13,7 +13,7 @@ class QaRenderer:
 
     text       Q: 2+2?  \nA:   4     <eos>
     control    0  0     0      0     1
-    supervised 0  0     0      1     1
+    reply      -  -     -      1     1
     """
 
     name = "qa"
@@ -40,6 +40,5 @@ class QaRenderer:
                 opening = "\nQ: " if number else "Q: "
                 spans += [Span(opening), Span(turn.content), Span("\nA: ")]
             else:
-                learned = number == len(turns) - 1
-                spans += [Span(turn.content, supervised=learned), Span(END, control=True, supervised=learned)]
+                spans += [Span(turn.content, reply=number), Span(END, control=True, reply=number)]
         return tuple(spans)
