@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tunix_eval.data.sequences import check_lengths
+from tunix_eval.data.sequences import check_lengths, weights_of
 from tunix_eval.errors import DataError
 from tunix_eval.records import Batch, TokenSequence
+
+_Indices = npt.NDArray[np.int64]
 
 
 def pack(sequences: Sequence[TokenSequence], *, row_tokens: int, pad_id: int) -> Batch:
@@ -19,31 +23,28 @@ def pack(sequences: Sequence[TokenSequence], *, row_tokens: int, pad_id: int) ->
         segment    1     1    1  1     2     2    2  2     0
         position   0     1    2  3     0     1    2  3     0
 
+    The batch has loss weights where a sequence has some.
+
     Raises:
         DataError: no sequence, or one that is longer than a row.
     """
     if not sequences:
         raise DataError("nothing to pack; expected at least one trace")
     check_lengths(sequences, row_tokens=row_tokens, source="packing")
-    rows = first_fit_decreasing([len(sequence.ids) for sequence in sequences], row_tokens)
-    shape = (len(rows), row_tokens)
-    tokens = np.full(shape, pad_id, dtype=np.int32)
-    loss_mask = np.zeros(shape, dtype=np.bool_)
-    segment_ids = np.zeros(shape, dtype=np.int32)
-    positions = np.zeros(shape, dtype=np.int32)
+    lengths = np.fromiter((len(sequence.ids) for sequence in sequences), np.int64, len(sequences))
+    placed, sizes = _first_fit_decreasing(lengths, row_tokens)
+    rows = _Rows(lengths[placed], sizes, row_tokens)
+    chosen = [sequences[index] for index in placed.tolist()]
+    weighted = any(sequence.loss_weights is not None for sequence in chosen)
     counting = np.arange(row_tokens, dtype=np.int32)
-    for row, members in enumerate(rows):
-        start = 0
-        for segment, index in enumerate(members, 1):
-            sequence = sequences[index]
-            end = start + len(sequence.ids)
-            tokens[row, start:end] = sequence.ids
-            loss_mask[row, start:end] = sequence.loss_mask
-            segment_ids[row, start:end] = segment
-            positions[row, start:end] = counting[: end - start]
-            start = end
-    trace_ids = tuple(tuple(sequences[index].trace_id for index in members) for members in rows)
-    return Batch(tokens, loss_mask, segment_ids, positions, trace_ids)
+    return Batch(
+        tokens=rows.joined([sequence.ids for sequence in chosen], np.int32, pad_id),
+        loss_mask=rows.joined([sequence.loss_mask for sequence in chosen], np.bool_, 0),
+        segment_ids=rows.segment_ids(),
+        positions=rows.joined([counting[:length] for length in rows.lengths.tolist()], np.int32, 0),
+        trace_ids=tuple(rows.parted([sequence.trace_id for sequence in chosen])),
+        loss_weights=rows.joined(map(weights_of, chosen), np.float32, 0) if weighted else None,
+    )
 
 
 def fill(batch: Batch) -> float:
@@ -54,25 +55,79 @@ def fill(batch: Batch) -> float:
 def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Return the indices of the lengths, row by row, in the order of placing.
 
-    A tree over the rows' free room finds the first row with room in log time.
-
     >>> first_fit_decreasing([3, 5, 2, 4], 7)
     [[1, 2], [3, 0]]
     """
-    leaves = 1 << max(len(lengths) - 1, 0).bit_length()
-    room = [capacity] * (2 * leaves)
-    rows: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        length = lengths[index]
-        node = 1
-        while node < leaves:
-            node = 2 * node if room[2 * node] >= length else 2 * node + 1
-        row = node - leaves
-        if row == len(rows):
-            rows.append([])
-        rows[row].append(index)
-        room[node] -= length
-        while node > 1:
-            node //= 2
-            room[node] = max(room[2 * node], room[2 * node + 1])
-    return rows
+    placed, sizes = _first_fit_decreasing(np.array(lengths, np.int64), capacity)
+    return [row.tolist() for row in np.split(placed, np.cumsum(sizes)[:-1])] if len(sizes) else []
+
+
+def _first_fit_decreasing(lengths: _Indices, capacity: int) -> tuple[_Indices, _Indices]:
+    """Return the indices of the lengths row after row, and how many each row has.
+
+    Equal lengths are placed at once: going through the rows in order, each takes as many as it has room for.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    distinct, counts = np.unique(lengths, return_counts=True)
+    shortest = int(distinct[0]) if len(distinct) else 0
+    row_of = np.empty(len(lengths), np.int64)
+    # Rows that have room for the shortest sequence, in order, and that room.
+    open_rows, room = np.empty(0, np.int64), np.empty(0, np.int64)
+    rows = done = 0
+    for length, count in zip(distinct[::-1].tolist(), counts[::-1].tolist(), strict=True):
+        fitting = np.flatnonzero(room >= length)
+        before = np.cumsum(room[fitting] // length)
+        fitting = fitting[: np.searchsorted(before, count) + 1]
+        each = np.diff(np.minimum(before[: len(fitting)], count), prepend=0)
+        left = count - int(each.sum())
+        a_row = capacity // length
+        new = np.full(-(-left // a_row), a_row)
+        new[-1:] -= len(new) * a_row - left
+        opened = np.arange(rows, rows + len(new))
+        row_of[done : done + count] = np.repeat(
+            np.concatenate([open_rows[fitting], opened]), np.concatenate([each, new])
+        )
+        room[fitting] -= each * length
+        open_rows = np.concatenate([open_rows, opened])
+        room = np.concatenate([room, capacity - new * length])
+        still = room >= shortest
+        open_rows, room = open_rows[still], room[still]
+        rows, done = rows + len(new), done + count
+    return order[np.argsort(row_of, kind="stable")], np.bincount(row_of, minlength=rows)
+
+
+class _Rows:
+    """Where sequences lie, one after the other, padding at the end of each row."""
+
+    def __init__(self, lengths: _Indices, sizes: _Indices, row_tokens: int) -> None:
+        self.lengths = lengths
+        self.sizes = sizes
+        self.shape = (len(sizes), row_tokens)
+        self.ends = np.cumsum(sizes)
+        tokens = np.add.reduceat(lengths, self.ends - sizes)
+        self.padding = (row_tokens - tokens).tolist()
+
+    def joined(self, arrays: Iterable[npt.NDArray[Any]], dtype: Any, pad: int) -> npt.NDArray[Any]:
+        """Return the arrays of all sequences as rows: one copy of each, in the order of memory."""
+        pads = np.full(self.shape[1], pad, dtype)
+        parts: list[npt.NDArray[Any]] = []
+        for row, padding in zip(self.parted(list(arrays)), self.padding, strict=True):
+            parts += row
+            parts.append(pads[:padding])
+        out = np.empty(self.shape, dtype)
+        np.concatenate(parts, out=out.reshape(-1))
+        return out
+
+    def segment_ids(self) -> npt.NDArray[np.int32]:
+        """Return the number of each token's sequence in its row, from 1; 0 at padding."""
+        numbers = np.arange(1, len(self.lengths) + 1) - np.repeat(self.ends - self.sizes, self.sizes)
+        numbers = np.insert(numbers, self.ends, 0)
+        lengths = np.insert(self.lengths, self.ends, self.padding)
+        return np.repeat(numbers.astype(np.int32), lengths).reshape(self.shape)
+
+    def parted(self, values: list[Any]) -> Iterable[tuple[Any, ...]]:
+        """Yield the values of each row."""
+        start = 0
+        for end in self.ends.tolist():
+            yield tuple(values[start:end])
+            start = end

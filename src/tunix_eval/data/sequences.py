@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tunix_eval.data.styles import conversation, prompt_conversation
 from tunix_eval.errors import DataError, RenderError
-from tunix_eval.records import EvalItem, Renderer, Span, Tokenizer, TokenSequence, Trace
+from tunix_eval.records import EvalItem, FloatArray, Renderer, Span, Tokenizer, TokenSequence, Trace
 
 LISTED = 20
 """Traces that an error lists; the rest is counted."""
@@ -93,13 +93,25 @@ def _stop_token(renderer: Renderer) -> str:
     return renderer.stop_token
 
 
+def weights_of(sequence: TokenSequence) -> FloatArray:
+    """Return the loss weight of every token, float32[T], also where it is 0 or 1 throughout."""
+    weights = sequence.loss_weights
+    return sequence.loss_mask.astype(np.float32) if weights is None else weights
+
+
 def sequences_sha256(sequences: Iterable[TokenSequence]) -> str:
-    """Return the SHA-256 over ids and masks in order; trace ids are not in it."""
+    """Return the SHA-256 over ids and masks in order, and over the loss weights where a sequence has some.
+
+    Trace ids are not in it.
+    """
     listed = list(sequences)
     digest = hashlib.sha256(np.array([len(sequence.ids) for sequence in listed], dtype="<i8").tobytes())
     for sequence in listed:
         digest.update(sequence.ids.astype("<i4", copy=False).tobytes())
         digest.update(np.packbits(sequence.loss_mask).tobytes())
+    if any(sequence.loss_weights is not None for sequence in listed):
+        for sequence in listed:
+            digest.update(weights_of(sequence).astype("<f4", copy=False).tobytes())
     return digest.hexdigest()
 
 
