@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
+import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tunix_eval.data.evalsets import DataWarning
+from tunix_eval.data.files import sync_folder
 from tunix_eval.data.jsonl import read_bytes
 from tunix_eval.data.manifests import (
-    STRATEGIES,
     content_fields,
     dataset_key,
     is_key,
@@ -23,10 +27,14 @@ from tunix_eval.data.manifests import (
     manifest_flaws,
     manifest_text,
 )
+from tunix_eval.data.selection import Order, select
 from tunix_eval.data.traces import checked_traces, parse_traces, traces_text
 from tunix_eval.digest import prompt_digest
 from tunix_eval.errors import ArtifactError, DataError
 from tunix_eval.records import Dataset, Trace
+
+LEFT_OVER_SECONDS = 3600
+"""Age from which a hidden folder of ours is taken for that of a build that was killed."""
 
 
 def build_dataset(
@@ -39,6 +47,13 @@ def build_dataset(
     created_at: datetime | None = None,
     filters: Mapping[str, Any] | None = None,
     selection_strategy: str = "all",
+    limit: int | None = None,
+    by: str | None = None,
+    order: Order | None = None,
+    lower_is_better: bool = False,
+    parent: Dataset | None = None,
+    session_id: str | None = None,
+    training_run_id: str | None = None,
 ) -> Dataset:
     """Build a dataset and its manifest; equal arguments give equal bytes when `created_at` is given.
 
@@ -49,40 +64,67 @@ def build_dataset(
         seed: what the traces were made or drawn with.
         provenance: `source` and keys of the user's own; the keys that we fill win.
         created_at: an aware time; now by default.
-        filters: what the traces were chosen by.
+        filters: what the traces are chosen by; this and the next five as `select` takes them.
         selection_strategy: one of `manifests.STRATEGIES`.
+        limit: the largest number of traces.
+        by: a key of meta.
+        order: values of the traces.
+        lower_is_better: of those values.
+        parent: the dataset that this one was made from.
+        session_id: the session that built it.
+        training_run_id: the run whose completions the traces are.
 
     Raises:
-        DataError: a name that is no key, no trace, or a trace that breaks its format.
+        DataError: a name that is no key, no trace, a trace that breaks its format, or what `select` refuses.
     """
     key = dataset_key(name, version)
     listed = list(traces)
     if not listed:
         raise DataError(f"dataset {key}: holds no trace")
-    if selection_strategy not in STRATEGIES:
-        raise DataError(f"dataset {key}: no selection strategy '{selection_strategy}'; known: {', '.join(STRATEGIES)}")
     created = created_at or datetime.now(UTC)
     if created.tzinfo is None:
         raise DataError(f"dataset {key}: created_at {created.isoformat()} has no time zone; give an aware time")
     checked = checked_traces(listed, f"dataset {key}")
-    sha256 = hashlib.sha256(traces_text(checked).encode("utf-8")).hexdigest()
+    chosen = select(
+        checked,
+        filters=filters,
+        strategy=selection_strategy,
+        limit=limit,
+        seed=seed,
+        by=by,
+        order=order,
+        lower_is_better=lower_is_better,
+    )
+    sha256 = _content_sha256(chosen)
+    choice: dict[str, Any] = {}
+    if filters or limit is not None or selection_strategy != "all":
+        choice = {"source_trace_count": len(checked), "source_sha256": _content_sha256(checked)}
+        choice |= {} if limit is None else {"limit": limit}
+        choice |= {} if by is None else {"by": by}
+        choice |= {"lower_is_better": lower_is_better} if selection_strategy == "quality" else {}
     manifest = manifest_fields(
         name,
         version,
         seed=seed,
-        provenance=provenance or {},
+        provenance={**(provenance or {}), **choice},
         created_at=created,
         filters=filters or {},
         selection_strategy=selection_strategy,
-        content=content_fields(checked, sha256),
+        content=content_fields(chosen, sha256),
+        parents={
+            "session_id": session_id,
+            "parent_dataset_id": None if parent is None else _build_id(parent, key),
+            "training_run_id": training_run_id,
+        },
     )
-    return Dataset(key=key, traces=tuple(checked), content_sha256=sha256, manifest=manifest)
+    return Dataset(key=key, traces=tuple(chosen), content_sha256=sha256, manifest=manifest)
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> Path:
     """Write `<folder>/<key>/{manifest.json, traces.jsonl}` atomically, and return that path.
 
-    Content that is there already is left as it is.
+    Content that is there already is left as it is. What a build that was killed has left in the folder under this
+    key, hidden, is removed once it is an hour old.
 
     Raises:
         DataError: the key is taken by other content.
@@ -94,6 +136,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> Path:
     texts = {"traces.jsonl": traces_text(dataset.traces), "manifest.json": manifest_text(dataset.manifest)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_left_over(folder, dataset.key)
         with tempfile.TemporaryDirectory(prefix=f".{dataset.key}.", dir=folder) as aside:
             _write_aside(Path(aside) / dataset.key, texts)
             try:
@@ -102,7 +145,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> Path:
                 # Another process may have put the same dataset there since we looked.
                 if not target.exists():
                     raise
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         raise ArtifactError(f"{target}: cannot be written: {error.strerror or error}") from None
     return _unchanged(dataset, target)
@@ -183,6 +226,26 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def _build_id(parent: Dataset, key: str) -> str:
+    build_id = parent.manifest.get("build_id")
+    if not isinstance(build_id, str):
+        raise DataError(f"dataset {key}: its parent {parent.key} has no build_id; build a dataset of it first")
+    return build_id
+
+
+def _content_sha256(traces: Sequence[Trace]) -> str:
+    return hashlib.sha256(traces_text(traces).encode("utf-8")).hexdigest()
+
+
+def _remove_left_over(folder: Path, key: str) -> None:
+    """Remove what killed builds of this key have left; a living one takes nowhere near an hour."""
+    own = re.compile(rf"\.{re.escape(key)}\.[a-z0-9_]{{8}}")
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if own.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_OVER_SECONDS:
+                shutil.rmtree(path)
+
+
 def _unchanged(dataset: Dataset, target: Path) -> Path:
     found = hashlib.sha256(read_bytes(target / "traces.jsonl")).hexdigest()
     if found != dataset.content_sha256:
@@ -200,12 +263,4 @@ def _write_aside(folder: Path, texts: Mapping[str, str]) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-    _sync(folder)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)

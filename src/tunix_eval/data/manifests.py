@@ -75,8 +75,20 @@ def manifest_fields(
     filters: Mapping[str, Any],
     selection_strategy: str,
     content: Mapping[str, Any],
+    parents: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """Return a whole manifest; `content` is what `content_fields` says of the traces.
+    """Return a whole manifest.
+
+    Args:
+        name: of the dataset.
+        version: of the dataset.
+        seed: what the traces were made or drawn with.
+        provenance: the user's own keys, and what else we say of the selection.
+        created_at: an aware time.
+        filters: what the traces were chosen by.
+        selection_strategy: one of STRATEGIES.
+        content: what `content_fields` says of the traces.
+        parents: session_id, parent_dataset_id and training_run_id.
 
     Source: docs/formats.md, "Dataset".
     """
@@ -95,13 +107,11 @@ def manifest_fields(
         "dataset_version": version,
         "dataset_schema_version": SCHEMA_VERSION,
         "created_at": created,
-        "filters": dict(filters),
+        "filters": {key: list(value) if isinstance(value, tuple) else value for key, value in filters.items()},
         "selection_strategy": selection_strategy,
         "seed": seed,
         **content,
-        "session_id": None,
-        "parent_dataset_id": None,
-        "training_run_id": None,
+        **parents,
         "provenance": {"source": "tunix-eval", **provenance, **filled, **({} if seed is None else {"seed": seed})},
     }
 
