@@ -9,45 +9,59 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from itertools import islice
 
 from tunix_eval.data.datasets import build_dataset, on_holdout_side
 from tunix_eval.data.evalsets import make_evalset
-from tunix_eval.records import Dataset, EvalItem, Evalset, Step, Trace
+from tunix_eval.data.generators.generated import CREATED, distinct_traces, of_dataset
+from tunix_eval.records import Dataset, EvalItem, Evalset, Generator, Step, Trace
 
-SEED = 0
-HOLDOUT = 0.1
-TRACES = 2_000
-ITEMS = 200
-_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+_SEED = 0
+_HOLDOUT = 0.1
+_ITEMS = 200
+_ATTEMPTS = 1_000
+"""Draws in a row without a new pair, after which there are taken to be no more; there are 810,000 in all."""
+
+
+def addition_traces(seed: int, count: int) -> Iterator[Trace]:
+    """Yield `count` traces with distinct prompts off the holdout side; fewer where there are no more."""
+    for index, pair in enumerate(islice(_pairs(seed, holdout=False), count)):
+        yield _trace(index, seed, *pair)
+
+
+ADDITION = Generator(addition_traces, version="1", count=2_000, seed=_SEED)
 
 
 def addition_dataset() -> Dataset:
     """Return `addition-v1`: 2,000 traces with distinct prompts, none on the holdout side."""
+    traces = distinct_traces(ADDITION, "addition", seed=_SEED, count=ADDITION.count)
     return build_dataset(
         "addition",
         "v1",
-        [_trace(index, *pair) for index, pair in enumerate(_pairs(TRACES, holdout=False))],
-        seed=SEED,
-        provenance={"source": "addition", "holdout": HOLDOUT},
-        created_at=_CREATED,
+        of_dataset(traces, "addition-v1"),
+        seed=_SEED,
+        provenance={"source": "addition", "holdout": _HOLDOUT},
+        created_at=CREATED,
     )
 
 
 def addition_heldout() -> Evalset:
     """Return `addition-heldout`: 200 items on the holdout side; the category is the number of carries."""
-    pairs = _pairs(ITEMS, holdout=True)
+    pairs = islice(_pairs(_SEED, holdout=True), _ITEMS)
     return make_evalset("addition-heldout", [_item(index, *pair) for index, pair in enumerate(pairs)])
 
 
-def _pairs(count: int, *, holdout: bool) -> Iterator[tuple[int, int]]:
+def _pairs(seed: int, *, holdout: bool) -> Iterator[tuple[int, int]]:
     # Only random() is drawn from: its sequence is the same in every Python version.
-    rng = random.Random(SEED)  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311
     seen: set[tuple[int, int]] = set()
-    while len(seen) < count:
+    fruitless = 0
+    while fruitless < _ATTEMPTS:
         pair = (100 + int(900 * rng.random()), 100 + int(900 * rng.random()))
-        if pair not in seen and on_holdout_side(_prompt(*pair), HOLDOUT) == holdout:
+        fruitless += 1
+        if pair not in seen and on_holdout_side(_prompt(*pair), _HOLDOUT) == holdout:
             seen.add(pair)
+            fruitless = 0
             yield pair
 
 
@@ -65,11 +79,11 @@ def _columns(a: int, b: int) -> list[tuple[int, int, int]]:
     return columns
 
 
-def _trace(index: int, a: int, b: int) -> Trace:
+def _trace(index: int, seed: int, a: int, b: int) -> Trace:
     steps = tuple(
         Step(i, "column", f"{x}+{y}+{carry}={x + y + carry:02d}") for i, (x, y, carry) in enumerate(_columns(a, b))
     )
-    meta = {"category": _category(a, b), "dataset": "addition-v1", "index": index, "seed": SEED}
+    meta = {"category": _category(a, b), "index": index, "seed": seed}
     return Trace(
         trace_version="1.0",
         prompt=_prompt(a, b),

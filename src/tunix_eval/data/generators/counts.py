@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunix_eval.data.generators.problem import NAMES, Draw, Generator, Problem, counted
+from tunix_eval.data.generators.problem import NAMES, Draw, Problem, TaskType, counted
 
 
 def leftover(draw: Draw) -> Problem:
@@ -174,7 +174,7 @@ def ages(draw: Draw) -> Problem:
     )
 
 
-COUNTS: tuple[Generator, ...] = (
+COUNTS: tuple[TaskType, ...] = (
     leftover,
     bus,
     reading,

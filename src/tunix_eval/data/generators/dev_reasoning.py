@@ -1,115 +1,77 @@
-"""A small mixed dataset of worked problems, for development and smoke runs.
+"""Small mixed datasets of worked problems, for development and smoke runs.
 
-category      traces  held out  what
-reasoning     385     35        word problems of several steps
-synthetic     110     10        arithmetic, strings, logic
-golden_style  35      3         text patterns
-edge_case     20      2         odd prompts
+category      basic  full  held out  what
+reasoning     140    385   35        word problems of several steps
+synthetic     60     110   10        arithmetic, strings, logic
+golden_style         35    3         text patterns
+edge_case            20    2         odd prompts
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import partial
 
-from tunix_eval.data.datasets import build_dataset, on_holdout_side
+from tunix_eval.data.datasets import build_dataset
 from tunix_eval.data.evalsets import make_evalset
 from tunix_eval.data.generators.counts import COUNTS
 from tunix_eval.data.generators.edge_cases import EDGE_CASES
+from tunix_eval.data.generators.generated import CREATED, distinct_traces, generate_dataset, of_dataset
 from tunix_eval.data.generators.measures import MEASURES
+from tunix_eval.data.generators.mixture import HOLDOUT, Category, Drawn, draw_problems, worked_traces
 from tunix_eval.data.generators.money import MONEY
 from tunix_eval.data.generators.patterns import PATTERNS
-from tunix_eval.data.generators.problem import Draw, Generator, Problem
 from tunix_eval.data.generators.symbols import SYMBOLS
-from tunix_eval.digest import prompt_digest
-from tunix_eval.records import Dataset, EvalItem, Evalset, Step, Trace
+from tunix_eval.records import Dataset, EvalItem, Evalset, Generator
 
-SEED = 42
-HOLDOUT = 0.1
-_ATTEMPTS = 50
-_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
-_CATEGORIES: tuple[tuple[str, tuple[Generator, ...], int, int], ...] = (
-    ("reasoning", (*MONEY, *COUNTS, *MEASURES), 385, 35),
-    ("synthetic", SYMBOLS, 110, 10),
-    ("golden_style", PATTERNS, 35, 3),
-    ("edge_case", EDGE_CASES, 20, 2),
+_SEED = 42
+_ITEMS = 50
+_WORD_PROBLEMS = (*MONEY, *COUNTS, *MEASURES)
+_BASIC = (Category("reasoning", _WORD_PROBLEMS, 140), Category("synthetic", SYMBOLS, 60))
+_FULL = (
+    Category("reasoning", _WORD_PROBLEMS, 385),
+    Category("synthetic", SYMBOLS, 110),
+    Category("golden_style", PATTERNS, 35),
+    Category("edge_case", EDGE_CASES, 20),
 )
 _SECTIONS = {"reasoning": "trace_sensitive", "edge_case": "edge_case"}
+
+DEV_REASONING = Generator(partial(worked_traces, "dev-reasoning", _FULL), version="2", count=550, seed=_SEED)
+DEV_REASONING_BASIC = Generator(
+    partial(worked_traces, "dev-reasoning-basic", _BASIC), version="1", count=200, seed=_SEED
+)
+
+
+def dev_reasoning_basic_dataset() -> Dataset:
+    """Return `dev-reasoning-v1`: 200 traces; its word problems are among those of v2."""
+    return generate_dataset(DEV_REASONING_BASIC, "dev-reasoning-basic", "dev-reasoning", "v1", created_at=CREATED)
 
 
 def dev_reasoning_dataset() -> Dataset:
     """Return `dev-reasoning-v2`: 550 traces with distinct prompts, none on the holdout side."""
+    traces = distinct_traces(DEV_REASONING, "dev-reasoning", seed=_SEED, count=DEV_REASONING.count)
     return build_dataset(
         "dev-reasoning",
         "v2",
-        [_trace(index, *made) for index, made in enumerate(_problems(holdout=False))],
-        seed=SEED,
+        of_dataset(traces, "dev-reasoning-v2"),
+        seed=_SEED,
         provenance={"source": "dev_reasoning", "holdout": HOLDOUT},
-        created_at=_CREATED,
+        created_at=CREATED,
     )
 
 
 def dev_reasoning_heldout() -> Evalset:
-    """Return `dev-reasoning-heldout`: 50 items of the same generators, all on the holdout side."""
-    items = [_item(index, category, problem) for index, (category, _, problem) in enumerate(_problems(holdout=True))]
-    return make_evalset("dev-reasoning-heldout", items)
+    """Return `dev-reasoning-heldout`: 50 items of the same task types, all on the holdout side."""
+    drawn = draw_problems(_FULL, _SEED, _ITEMS, holdout=True)
+    return make_evalset("dev-reasoning-heldout", [_item(index, one) for index, one in enumerate(drawn)])
 
 
-def _problems(*, holdout: bool) -> Iterator[tuple[str, str, Problem]]:
-    """Yield category, task type and problem."""
-    draw = Draw(SEED)
-    seen: set[str] = set()
-    for category, generators, traces, held_out in _CATEGORIES:
-        left = held_out if holdout else traces
-        for generator in itertools.cycle(generators):
-            problem = _new_problem(generator, draw, seen, holdout=holdout)
-            if problem is not None:
-                yield category, generator.__name__, problem
-                left -= 1
-            if not left:
-                break
-
-
-def _new_problem(generator: Generator, draw: Draw, seen: set[str], *, holdout: bool) -> Problem | None:
-    """Return a problem whose prompt is new and on the right side, or None: some generators have few prompts."""
-    for _ in range(_ATTEMPTS):
-        problem = generator(draw)
-        digest = prompt_digest(problem.prompt)
-        if digest not in seen and on_holdout_side(problem.prompt, HOLDOUT) == holdout:
-            seen.add(digest)
-            return problem
-    return None
-
-
-def _trace(index: int, category: str, task_type: str, problem: Problem) -> Trace:
-    return Trace(
-        trace_version="1.0",
-        prompt=problem.prompt,
-        final_answer=problem.answer,
-        steps=tuple(
-            Step(i, "calculation" if " = " in content else "reasoning", content)
-            for i, content in enumerate(problem.steps)
-        ),
-        meta={
-            "category": category,
-            "dataset": "dev-reasoning-v2",
-            "generator": "dev_reasoning",
-            "index": index,
-            "seed": SEED,
-            "task_type": task_type,
-        },
-        id=f"dev-reasoning-{index:03d}",
-    )
-
-
-def _item(index: int, category: str, problem: Problem) -> EvalItem:
-    steps = len(problem.steps)
+def _item(index: int, drawn: Drawn) -> EvalItem:
+    steps = len(drawn.problem.steps)
     return EvalItem(
         id=f"dev-reasoning-heldout-{index:02d}",
-        prompt=problem.prompt,
-        expected_answer=problem.answer,
-        category=category,
+        prompt=drawn.problem.prompt,
+        expected_answer=drawn.problem.answer,
+        category=drawn.category,
         difficulty="easy" if steps <= 2 else "medium" if steps == 3 else "hard",
-        section=_SECTIONS.get(category, "core"),
+        section=_SECTIONS.get(drawn.category, "core"),
     )

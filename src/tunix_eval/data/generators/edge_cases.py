@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunix_eval.data.generators.problem import NAMES, Draw, Generator, Problem
+from tunix_eval.data.generators.problem import NAMES, Draw, Problem, TaskType
 
 _FRUIT = ("apple", "cherry", "fig", "grape", "lemon", "mango", "peach", "plum", "quince")
 _MARKUP = (
@@ -170,7 +170,7 @@ def backslashes(draw: Draw) -> Problem:
     )
 
 
-EDGE_CASES: tuple[Generator, ...] = (
+EDGE_CASES: tuple[TaskType, ...] = (
     punctuation,
     spacing,
     shouting,

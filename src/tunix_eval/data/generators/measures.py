@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunix_eval.data.generators.problem import NAMES, Draw, Generator, Problem, counted
+from tunix_eval.data.generators.problem import NAMES, Draw, Problem, TaskType, counted
 
 
 def route(draw: Draw) -> Problem:
@@ -178,7 +178,7 @@ def recipe(draw: Draw) -> Problem:
     )
 
 
-MEASURES: tuple[Generator, ...] = (
+MEASURES: tuple[TaskType, ...] = (
     route,
     average_speed,
     machines,

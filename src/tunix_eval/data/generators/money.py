@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunix_eval.data.generators.problem import NAMES, Draw, Generator, Problem, counted
+from tunix_eval.data.generators.problem import NAMES, Draw, Problem, TaskType, counted
 
 _GOODS = ("pens", "notebooks", "mugs", "candles", "plants", "scarves", "posters", "lamps", "brushes", "baskets")
 _WARES = ("jacket", "tent", "chair", "bicycle helmet", "suitcase", "radio", "blanket", "telescope")
@@ -159,7 +159,7 @@ def overtime(draw: Draw) -> Problem:
     )
 
 
-MONEY: tuple[Generator, ...] = (
+MONEY: tuple[TaskType, ...] = (
     change,
     produce,
     discount,

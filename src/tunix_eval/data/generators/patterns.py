@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunix_eval.data.generators.problem import Draw, Generator, Problem, counted
+from tunix_eval.data.generators.problem import Draw, Problem, TaskType, counted
 
 _FRUIT = ("apple", "cherry", "damson", "elderberry", "fig", "grape", "lemon", "mango", "olive", "peach", "quince")
 _COLOURS = ("amber", "blue", "coral", "green", "indigo", "maroon", "red", "silver", "violet", "white")
@@ -84,7 +84,7 @@ def next_in_pattern(draw: Draw) -> Problem:
     )
 
 
-PATTERNS: tuple[Generator, ...] = (
+PATTERNS: tuple[TaskType, ...] = (
     uppercase,
     text_repeat,
     word_count,

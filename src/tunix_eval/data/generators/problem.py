@@ -1,4 +1,4 @@
-"""What a problem generator draws from, and what it returns."""
+"""What a task type draws from, and what it returns."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-Generator = Callable[[Draw], Problem]
-"""Its name is the task type of what it returns."""
+TaskType = Callable[[Draw], Problem]
+"""Draws one problem; its name is the `task_type` in the meta of what it returns."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from tunix_eval.data.generators.problem import NAMES, Draw, Generator, Problem, counted
+from tunix_eval.data.generators.problem import NAMES, Draw, Problem, TaskType, counted
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _KINDS = ("blicket", "dax", "fep", "gorp", "kiv", "lorp", "mib", "nuz", "pilk", "rell", "tove", "wug", "zorb")
@@ -122,7 +122,7 @@ def _word(value: bool) -> str:
     return "true" if value else "false"
 
 
-SYMBOLS: tuple[Generator, ...] = (
+SYMBOLS: tuple[TaskType, ...] = (
     arithmetic,
     string_reverse,
     string_sort,
