@@ -177,9 +177,7 @@ def _drawn(traces: Sequence[Trace], seed: int | None) -> list[Trace]:
     for number, trace in enumerate(traces, 1):
         if trace.id is None:
             raise DataError(f"trace {number} has no id, by which a draw goes; read the traces with read_traces")
-    return sorted(
-        traces, key=lambda trace: hashlib.sha256(f"{seed}\n{trace.id}".encode("utf-8", "surrogatepass")).digest()
-    )
+    return sorted(traces, key=lambda trace: sha256_text(f"{seed}\n{trace.id}"))
 
 
 def _in_shares(drawn: Sequence[Trace], by: str, limit: int | None) -> list[Trace]:
