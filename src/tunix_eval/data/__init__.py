@@ -5,14 +5,22 @@ from collections.abc import Callable, Mapping
 from tunix_eval.data.datasets import build_dataset, on_holdout_side, read_dataset, write_dataset
 from tunix_eval.data.evalsets import DataWarning, contaminated, evalset_text, make_evalset, read_evalset
 from tunix_eval.data.generators import (
+    ADDITION,
+    DEV_REASONING,
+    DEV_REASONING_BASIC,
+    GOLDEN,
     addition_dataset,
     addition_heldout,
+    dev_reasoning_basic_dataset,
     dev_reasoning_dataset,
     dev_reasoning_heldout,
+    generate_dataset,
+    golden_dataset,
 )
 from tunix_eval.data.manifests import dataset_key, manifest_text
 from tunix_eval.data.packing import fill, pack
 from tunix_eval.data.predictions import Prediction, Predictions, match_predictions, read_predictions
+from tunix_eval.data.questions import eval_v1, eval_v2
 from tunix_eval.data.renderers import GemmaRenderer, PlainRenderer
 from tunix_eval.data.sequences import (
     check_lengths,
@@ -30,13 +38,22 @@ from tunix_eval.records import Dataset, Evalset, Generator, Renderer, TokenizerF
 
 BUILTIN_DATASETS: Mapping[str, Callable[[], Dataset]] = {
     "addition-v1": addition_dataset,
+    "dev-reasoning-v1": dev_reasoning_basic_dataset,
     "dev-reasoning-v2": dev_reasoning_dataset,
+    "golden-v2": golden_dataset,
 }
 BUILTIN_EVALSETS: Mapping[str, Callable[[], Evalset]] = {
     "addition-heldout": addition_heldout,
     "dev-reasoning-heldout": dev_reasoning_heldout,
+    "eval_v1": eval_v1,
+    "eval_v2": eval_v2,
 }
-BUILTIN_GENERATORS: Mapping[str, Generator] = {}
+BUILTIN_GENERATORS: Mapping[str, Generator] = {
+    "addition": ADDITION,
+    "dev-reasoning": DEV_REASONING,
+    "dev-reasoning-basic": DEV_REASONING_BASIC,
+    "golden": GOLDEN,
+}
 BUILTIN_RENDERERS: Mapping[str, Renderer] = {"gemma": GemmaRenderer(), "plain": PlainRenderer()}
 BUILTIN_TOKENIZERS: Mapping[str, TokenizerFactory] = {"bytes": ByteTokenizer}
 
@@ -69,6 +86,7 @@ __all__ = [
     "encode_trace",
     "evalset_text",
     "fill",
+    "generate_dataset",
     "make_evalset",
     "manifest_text",
     "match_predictions",

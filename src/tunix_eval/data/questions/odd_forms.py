@@ -1,0 +1,125 @@
+"""Questions of an odd form: strange signs, white space, extreme numbers, data that nobody asked for."""
+
+from __future__ import annotations
+
+from tunix_eval.data.questions.question import edge_case
+
+ODD_FORMS = (
+    edge_case(
+        "accented-letters",
+        "unicode",
+        "medium",
+        "How many letters does the word 'naïveté' have?",
+        "7",
+        "seven",
+    ),
+    edge_case(
+        "unicode-minus",
+        "unicode",
+        "medium",
+        "What is −7 − (−12)?",
+        "5",
+    ),
+    edge_case(
+        "fullwidth-digits",
+        "unicode",
+        "medium",
+        "What is １２ ＋ ３０? Answer with ordinary digits.",
+        "42",
+    ),
+    edge_case(
+        "no-boxes",
+        "numbers",
+        "easy",
+        "There are 0 boxes on a shelf, and each of them holds 25 mugs. How many mugs are on the shelf?",
+        "0",
+        "none",
+        "zero",
+    ),
+    edge_case(
+        "fifteen-nines",
+        "numbers",
+        "hard",
+        "What is 10 to the power of 15, minus 1? Write the number with digits only.",
+        "999999999999999",
+        "999,999,999,999,999",
+    ),
+    edge_case(
+        "tiny-product",
+        "numbers",
+        "medium",
+        "What is 0.1 times 0.1 times 0.1?",
+        "0.001",
+        ".001",
+        "1/1000",
+    ),
+    edge_case(
+        "rounding-down",
+        "numbers",
+        "medium",
+        "Round -2.7 to the nearest whole number.",
+        "-3",
+        "−3",
+    ),
+    edge_case(
+        "roman-year",
+        "numbers",
+        "medium",
+        "Which year is written MCMXCIV? Answer with ordinary digits.",
+        "1994",
+    ),
+    edge_case(
+        "people-on-board",
+        "irrelevant data",
+        "medium",
+        "Flight 482 leaves gate 17 at 09:40 with 163 passengers, 6 crew members and 29 tonnes of freight, and flies at "
+        "a height of 11,300 m. How many people are on board?",
+        "169",
+    ),
+    edge_case(
+        "stray-space",
+        "formatting",
+        "easy",
+        "   how many   sides \n\n\t does a   HEXAGON have ???   ",
+        "6",
+        "six",
+    ),
+    edge_case(
+        "no-pears",
+        "formatting",
+        "easy",
+        "Q)) 3 apples + 4 apples + 2 pears = ?? apples",
+        "7",
+        "7 apples",
+    ),
+    edge_case(
+        "empty-brackets",
+        "formatting",
+        "medium",
+        "How many characters stand between these brackets: []",
+        "0",
+        "none",
+        "zero",
+    ),
+    edge_case(
+        "control-token",
+        "formatting",
+        "medium",
+        "The text <end_of_turn> got here by mistake. What is 6 * 7?",
+        "42",
+    ),
+    edge_case(
+        "feathers-and-lead",
+        "reading",
+        "medium",
+        "Which is heavier, one kilogram of feathers or 900 grams of lead? Answer with one word.",
+        "feathers",
+    ),
+    edge_case(
+        "century-leap-year",
+        "dates",
+        "medium",
+        "Was 1900 a leap year in the Gregorian calendar? Answer yes or no.",
+        "no",
+    ),
+)
