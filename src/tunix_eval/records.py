@@ -37,7 +37,7 @@ Text64 = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One reasoning step of a trace."""
 
-    i: Annotated[int, msgspec.Meta(ge=0)]
+    i: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     type: Text64
     content: Text20k
 
@@ -52,7 +52,9 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """What an assistant thought before `content`; editions with a thinking section print it there."""
 
 
-class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+# gc=False: the collector's passes over 100,000 traces cost more than to decode them. Nothing is lost, for no trace can
+# be part of a cycle: it is frozen, and what it holds was there before it (a meta that one puts its own trace into leaks).
+class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, gc=False):
     """A prompt, the steps that answer it, and the answer: one line of a trace file.
 
     Source: docs/formats.md, "Trace". Steps are kept in the order of `i`. Read through `data.read_traces`,
@@ -69,7 +71,7 @@ class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     messages: tuple[Turn, ...] = ()
 
 
-class EvalItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class EvalItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, gc=False):
     """One question of an evalset with the answer that is expected.
 
     Source: docs/formats.md, "Evalset". Read through `data.read_evalset`, the id is always a string.

@@ -174,7 +174,7 @@ BAD_LINES = {
     "meta of another type": ({**GOOD, "meta": []}, "meta: expected object | null, got array"),
     "system role": (
         {**GOOD, "messages": [{"role": "system", "content": "x"}]},
-        "messages[0].role: invalid enum value 'system'",
+        "messages[0].role: is system; expected user or assistant",
     ),
     "blank message": (
         {**GOOD, "messages": [{"role": "user", "content": " "}]},

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
-from tunix_eval.data.jsonl import RecordFormat, encode, first_blank
+from tunix_eval.data.explain import first_blank, message_flaw
+from tunix_eval.data.jsonl import RecordFormat, encode
+from tunix_eval.data.parquet import record_source
 from tunix_eval.digest import prompt_digest
 from tunix_eval.errors import DataError
 from tunix_eval.records import EvalItem, Evalset, Trace
@@ -23,7 +26,7 @@ class DataWarning(UserWarning):
 
 
 def read_evalset(path: Path, name: str | None = None) -> Evalset:
-    """Read an evalset file (`.jsonl`, `.jsonl.gz`), all of it or nothing; its name is by default the file's.
+    """Read an evalset file (`.jsonl`, `.jsonl.gz`, `.parquet`), all of it or nothing; its name is by default its stem.
 
     Warns with DataWarning of difficulties and sections that are not known.
 
@@ -32,8 +35,9 @@ def read_evalset(path: Path, name: str | None = None) -> Evalset:
 
     Source: docs/formats.md, "Evalset".
     """
-    items = _FORMAT.read(path)
-    return _evalset(name or path.name.removesuffix(".gz").removesuffix(".jsonl"), items, str(path))
+    items = list(chain.from_iterable(_FORMAT.scan(record_source(path))))
+    own = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".parquet")
+    return _evalset(name or own, items, str(path))
 
 
 def make_evalset(name: str, items: Iterable[EvalItem]) -> Evalset:
@@ -46,7 +50,7 @@ def make_evalset(name: str, items: Iterable[EvalItem]) -> Evalset:
     listed = list(items)
     if not listed:
         raise DataError(f"{source}: holds no item; zero items can never pass")
-    return _evalset(name, _FORMAT.check(listed, lambda number: f"{source}, item {number}"), source)
+    return _evalset(name, _FORMAT.check(listed, source), source)
 
 
 def evalset_text(evalset: Evalset) -> str:
@@ -69,10 +73,7 @@ def _flaw(item: EvalItem) -> str | None:
     for k, alias in enumerate(item.aliases):
         if not alias.strip():
             return f"aliases[{k}]: is empty; every empty reply would match it"
-    for k, turn in enumerate(item.messages):
-        if reason := first_blank(turn, ("content",)):
-            return f"messages[{k}].{reason}"
-    return None
+    return message_flaw(item.messages)
 
 
 _FORMAT = RecordFormat(EvalItem, "item", _flaw)

@@ -12,12 +12,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from tunix_eval.data.jsonl import LISTED, Lines, explain, listed, read_bytes, split_lines
+from tunix_eval.data.jsonl import LISTED, Problem, Problems, nothing
+from tunix_eval.data.lines import Source
+from tunix_eval.data.parquet import record_source
 from tunix_eval.errors import DataError
 from tunix_eval.records import Evalset
 
 ID_KEYS = ("id", "trace_id", "example_id", "meta.eval_id")
 TEXT_KEYS = ("prediction", "predicted_answer", "generated_answer", "generated_response", "final_answer")
+Lines = Sequence[tuple[int, bytes]]
+"""Their numbers from 1, and the lines without their ends."""
 _NAMED = 3
 """Items that an error names; the rest is counted."""
 
@@ -40,7 +44,7 @@ class Predictions:
     id_key: str
     text_key: str
     sha256: str
-    """Digest of the file's bytes; of a packed file, of what it holds."""
+    """Digest of the file's bytes; of a packed file, of what it holds; of Parquet, of its rows as lines of JSON."""
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -64,7 +68,7 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read a predictions file (`.jsonl`, `.jsonl.gz`), all of it or nothing.
+    """Read a predictions file (`.jsonl`, `.jsonl.gz`, `.parquet`), all of it or nothing.
 
     One key gives the ids and one the texts, for the whole file: the first of each list that any line has, null or
     not. Lines may hold other keys. "length" under `stop_reason` or `finish_reason`, of the line or of its `metadata`,
@@ -76,8 +80,8 @@ def read_predictions(path: Path) -> Predictions:
 
     Source: docs/formats.md, "Predictions".
     """
-    data, source = read_bytes(path), str(path)
-    lines = split_lines(data, source, "prediction")
+    source = record_source(path)
+    lines, sha256 = _read_lines(source)
     try:
         found = [_decode(line) for _, line in lines]
     except (ValueError, RecursionError):
@@ -94,7 +98,7 @@ def read_predictions(path: Path) -> Predictions:
         repeat = counts.get(item_id, 0)
         counts[item_id] = repeat + 1
         rows.append(Prediction(item_id, text, _stop_reason(line), repeat))
-    return Predictions(tuple(rows), id_key, text_key, hashlib.sha256(data).hexdigest())
+    return Predictions(tuple(rows), id_key, text_key, sha256)
 
 
 def match_predictions(
@@ -151,7 +155,7 @@ def _stop_reason(line: _Line) -> Literal["stop", "length"]:
     return "length" if "length" in said else "stop"
 
 
-def _chosen(keys: Sequence[str], found: Sequence[_Line], lines: Lines, source: str, what: str) -> str:
+def _chosen(keys: Sequence[str], found: Sequence[_Line], lines: Lines, source: Source, what: str) -> str:
     """Return the first key that any line has."""
     # Lines that lack it are errors: a later key, such as that of the gold answer, would hold another text.
     for key in keys:
@@ -159,29 +163,45 @@ def _chosen(keys: Sequence[str], found: Sequence[_Line], lines: Lines, source: s
             return key
     there = list(dict.fromkeys(key for _, line in lines for key in msgspec.json.decode(line)))
     listing = ", ".join(there[:LISTED]) + (", .." if len(there) > LISTED else "") or "no key"
-    raise DataError(f"{source}: no line has {what} under {', '.join(keys)}; found: {listing}")
+    raise DataError(f"{source.name}: no {source.unit} has {what} under {', '.join(keys)}; found: {listing}")
 
 
-def _refused(source: str, problems: Iterable[tuple[int, str]]) -> DataError:
-    return listed(list(problems), lambda number: f"{source}:{number}", "line")
+def _read_lines(source: Source) -> tuple[Lines, str]:
+    """Return the lines that are not blank, and the digest of all."""
+    digest, lines, refused = hashlib.sha256(), list[tuple[int, bytes]](), list[Problem]()
+    for chunk in source.chunks():
+        digest.update(chunk.data)
+        lines.extend(chunk.lines())
+        refused.extend(Problem(*line) for line in chunk.refused)
+    if refused:
+        raise _refused(source, [*refused, *_undecodable(lines)])
+    if not lines:
+        raise nothing(source, "prediction")
+    return lines, digest.hexdigest()
 
 
-def _undecodable(lines: Lines) -> Iterator[tuple[int, str]]:
+def _refused(source: Source, found: Iterable[Problem]) -> DataError:
+    problems = Problems()
+    problems.extend(found)
+    return problems.error(source, _Line)
+
+
+def _undecodable(lines: Lines) -> Iterator[Problem]:
     for number, line in lines:
         try:
             _decode(line)
         except (ValueError, RecursionError) as error:
-            yield number, explain(line, error, _Line)
+            yield Problem(number, line, error)
 
 
-def _flaws(lines: Lines, ids: tuple[str, Sequence[Any]], texts: tuple[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
-    for (number, _), id_, text in zip(lines, ids[1], texts[1], strict=True):
+def _flaws(lines: Lines, ids: tuple[str, Sequence[Any]], texts: tuple[str, Sequence[Any]]) -> Iterator[Problem]:
+    for (number, line), id_, text in zip(lines, ids[1], texts[1], strict=True):
         if id_ == "":
-            yield number, f"{ids[0]}: is empty"
+            yield Problem(number, line, f"{ids[0]}: is empty")
         elif type(id_) not in (str, int):
-            yield number, f"{ids[0]}: {_misfit(id_, 'a string or an integer')}"
+            yield Problem(number, line, f"{ids[0]}: {_misfit(id_, 'a string or an integer')}")
         elif type(text) is not str:
-            yield number, f"{texts[0]}: {_misfit(text, 'a string')}"
+            yield Problem(number, line, f"{texts[0]}: {_misfit(text, 'a string')}")
 
 
 def _misfit(value: Any, expected: str) -> str:

@@ -2,45 +2,107 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 
-from tunix_eval.data.jsonl import RecordFormat, encode, first_blank, read_bytes
+from tunix_eval.data.explain import first_blank, message_flaw
+from tunix_eval.data.jsonl import RecordFormat, bounded, encode, encode_lines, key_count
+from tunix_eval.data.lines import Progress, Source, bytes_source
+from tunix_eval.data.parquet import record_source
 from tunix_eval.records import Trace
 
 TRACE_NAMESPACE = uuid.UUID("5b1f7a52-6f0e-5a86-9d4c-3c1f0c2e7a11")
 """Names in it are canonical trace content and its occurrence number."""
 
 
-def read_traces(path: Path) -> list[Trace]:
-    """Read a trace file (`.jsonl`, `.jsonl.gz`), all of it or nothing.
+@dataclass(frozen=True, slots=True)
+class TraceCount:
+    """What a sound trace file holds."""
+
+    traces: int
+    bytes: int
+    """Of the lines, unpacked."""
+    without_id: int
+    """Traces that get an id when they are read."""
+
+
+def read_traces(path: Path, *, source: str | None = None) -> list[Trace]:
+    """Read a trace file (`.jsonl`, `.jsonl.gz`, `.parquet`), all of it or nothing.
 
     Steps come in the order of `i`. An integer id becomes a string; a missing one becomes a UUIDv5 of the
-    canonical content and the number of its occurrence, so that two reads of one file agree.
+    canonical content and the number of its occurrence, so that two reads of one file agree. `source` is what errors
+    call the file, by default its path.
 
     Raises:
         DataError: `file:line: field: reason` for the first 20 bad lines, and a count of the rest.
 
     Source: docs/formats.md, "Trace".
     """
-    return parse_traces(read_bytes(path), str(path))
+    return identified(chain.from_iterable(TRACE_FORMAT.scan(record_source(path, source))))
+
+
+def scan_traces(path: Path, *, source: str | None = None) -> Iterator[list[Trace]]:
+    """Yield the traces that `read_traces` returns, some hundred at a time, without holding the file.
+
+    A file in which a trace lacks its id is read twice, for made ids differ from those that stand further down.
+
+    Raises:
+        DataError: as `read_traces`. Nothing more is yielded from the first bad line on; a repeated id is found only
+            when everything was yielded.
+    """
+    lines = record_source(path, source)
+    namer: IdMaker | None = None
+    for traces in TRACE_FORMAT.scan(lines):
+        if namer is None and any(trace.id is None for trace in traces):
+            namer = IdMaker(_made_earlier(lines))
+        yield _finished(traces, namer or IdMaker(frozenset()))
+
+
+def validate_traces(path: Path, *, source: str | None = None, on_progress: Progress | None = None) -> TraceCount:
+    """Look through a trace file as `read_traces` does, holding no trace and 8 bytes for each id.
+
+    `on_progress` is called with the bytes of the file that are done, and all of them.
+
+    Raises:
+        DataError: as `read_traces`.
+    """
+    seen = 0
+    lines = record_source(path, source, on_progress)
+
+    def counted() -> Iterator[Any]:
+        nonlocal seen
+        for chunk in lines.chunks():
+            seen += len(chunk.data)
+            yield chunk
+
+    count = without_id = 0
+    for traces in TRACE_FORMAT.scan(Source(lines.name, counted, lines.unit, lines.separator)):
+        count += len(traces)
+        without_id += sum(trace.id is None for trace in traces)
+    return TraceCount(count, seen, without_id)
 
 
 def parse_traces(data: bytes, source: str) -> list[Trace]:
-    """Read traces from the bytes of a trace file; `source` names it in errors."""
-    return _identified(_FORMAT.parse(data, source))
+    """Read traces from the bytes of a `.jsonl` file; `source` names it in errors."""
+    return identified(chain.from_iterable(TRACE_FORMAT.scan(bytes_source(data, source))))
 
 
-def checked_traces(traces: Iterable[Trace], source: str) -> list[Trace]:
-    """Hold traces that were made in Python against the format, and give each its id.
+def checked_traces(traces: Iterable[Trace | Mapping[str, Any]], source: str) -> list[Trace]:
+    """Hold traces that were made in Python, or dicts of their fields, against the format; give each its id.
 
     Raises:
-        DataError: names `source` and the number of the trace, from 1.
+        DataError: names `source` and the number of the trace, from 1; the first 20, and a count of the rest.
     """
-    return _identified(_FORMAT.check(list(traces), lambda number: f"{source}, trace {number}"))
+    return identified(TRACE_FORMAT.check(traces, source))
 
 
 def trace_line(trace: Trace) -> str:
@@ -71,37 +133,136 @@ def _flaw(trace: Trace) -> str | None:
             used = f"already used by steps[{first[step.i]}]"
             return f"steps[{k}].i is {step.i}, {used}; step indices must be unique"
         first[step.i] = k
-    for k, turn in enumerate(trace.messages):
-        if reason := first_blank(turn, ("content",)):
-            return f"messages[{k}].{reason}"
-    return None
+    return message_flaw(trace.messages)
 
 
-_FORMAT = RecordFormat(Trace, "trace", _flaw)
+_VERSION, _PROMPT, _ANSWER, _SYSTEM = map(attrgetter, ("trace_version", "prompt", "final_answer", "system"))
+_ID, _META, _STEPS, _MESSAGES = map(attrgetter, ("id", "meta", "steps", "messages"))
+_INDEX, _TYPE, _CONTENT = map(attrgetter, ("i", "type", "content"))
+_TRACE_KEYS, _STEP_KEYS = 4, 3
+"""Those that are always there."""
+_LARGE = 1 << 63
 
 
-def _identified(traces: Sequence[Trace]) -> list[Trace]:
-    taken = {str(trace.id) for trace in traces if trace.id is not None}
-    occurrences: dict[str, int] = {}
-    return [_with_id(_in_step_order(trace), taken, occurrences) for trace in traces]
+def _sound(data: bytes, traces: list[Trace]) -> bool:
+    steps = list(chain.from_iterable(map(_STEPS, traces)))
+    turns = list(chain.from_iterable(map(_MESSAGES, traces)))
+    systems = [system for system in map(_SYSTEM, traces) if system is not None]
+    texts = chain(map(_PROMPT, traces), map(_ANSWER, traces), map(_CONTENT, steps), map(_CONTENT, turns), systems)
+    if any(map(str.isspace, texts)) or any(map(str.isspace, {*map(_VERSION, traces), *map(_TYPE, steps)})):
+        return False
+    ids = [id_ for id_ in map(_ID, traces) if id_ is not None]
+    if "" in ids or not _rising(traces, steps) or not all(abs(id_) < _LARGE for id_ in ids if type(id_) is int):
+        return False
+    metas = [meta for meta in map(_META, traces) if meta is not None]
+    held = encode_lines(metas)
+    keys = _TRACE_KEYS * len(traces) + _STEP_KEYS * len(steps) + len(ids) + len(systems) + len(metas)
+    if turns:
+        if any(turn.role == "system" for turn in turns):
+            return False
+        keys += sum(map(bool, map(_MESSAGES, traces))) + sum(2 + bool(turn.reasoning_content) for turn in turns)
+    # A quote that is part of a text in meta may stand in the file as another escape, and count there as no key.
+    return b'\\":' not in held and key_count(data) == keys + held.count(b'":') and bounded(held)
+
+
+def _rising(traces: Sequence[Trace], steps: Sequence[Any]) -> bool:
+    """Tell whether the steps of every trace stand in the order of `i`, which is then unique."""
+    index = np.fromiter(map(_INDEX, steps), np.int64, len(steps))
+    rises = index[1:] > index[:-1]
+    rises[np.cumsum([len(trace.steps) for trace in traces[:-1]], dtype=np.int64) - 1] = True
+    return bool(rises.all())
+
+
+TRACE_FORMAT = RecordFormat(Trace, "trace", _flaw, _sound)
+
+
+class IdMaker:
+    """Makes ids for traces without one: a UUIDv5 of the canonical content and the number of its occurrence.
+
+    Args:
+        taken: ids that the file gives itself.
+    """
+
+    def __init__(self, taken: frozenset[str]) -> None:
+        self._taken = taken
+        self._seen: set[int] = set()
+        self._repeats: dict[int, int] = {}
+
+    def make(self, trace: Trace) -> str:
+        """Return an id that no trace has yet."""
+        content = _NAMESPACE_SHA1.copy()
+        content.update(encode(trace))
+        mark = int.from_bytes(content.digest()[:8])
+        while True:
+            if mark not in self._seen:
+                self._seen.add(mark)
+                occurrence = 1
+            else:
+                occurrence = self._repeats[mark] = self._repeats.get(mark, 1) + 1
+            made = _uuid5(content, b"\n%d" % occurrence)
+            # A file may hold the ids that an earlier import made, beside lines without one.
+            if made not in self._taken:
+                return made
+
+
+def identified(traces: Iterable[Trace]) -> list[Trace]:
+    """Return traces with their steps in order and with ids that are strings."""
+    listed = list(traces)
+    return _finished(listed, IdMaker(frozenset(str(trace.id) for trace in listed if trace.id is not None)))
+
+
+def _finished(traces: list[Trace], maker: IdMaker) -> list[Trace]:
+    steps = list(chain.from_iterable(map(_STEPS, traces)))
+    if set(map(type, map(_ID, traces))) == {str} and _rising(traces, steps):
+        return traces
+    return [_with_id(_in_step_order(trace), maker) for trace in traces]
 
 
 def _in_step_order(trace: Trace) -> Trace:
     indices = [step.i for step in trace.steps]
     if indices == sorted(indices):
         return trace
-    return msgspec.structs.replace(trace, steps=tuple(sorted(trace.steps, key=lambda step: step.i)))
+    return msgspec.structs.replace(trace, steps=tuple(sorted(trace.steps, key=_INDEX)))
 
 
-def _with_id(trace: Trace, taken: set[str], occurrences: dict[str, int]) -> Trace:
+def _with_id(trace: Trace, maker: IdMaker) -> Trace:
     if isinstance(trace.id, str):
         return trace
-    if trace.id is not None:
-        return msgspec.structs.replace(trace, id=str(trace.id))
-    content = trace_line(trace)
-    while True:
-        occurrence = occurrences[content] = occurrences.get(content, 0) + 1
-        made = str(uuid.uuid5(TRACE_NAMESPACE, f"{content}\n{occurrence}"))
-        # A file may hold the ids that an earlier import made, beside lines without one.
-        if made not in taken:
-            return msgspec.structs.replace(trace, id=made)
+    return msgspec.structs.replace(trace, id=maker.make(trace) if trace.id is None else str(trace.id))
+
+
+_NAMESPACE_SHA1 = hashlib.sha1(TRACE_NAMESPACE.bytes, usedforsecurity=False)
+
+
+def _uuid5(begun: Any, rest: bytes) -> str:
+    """Return what `str(uuid.uuid5(...))` does, from the SHA-1 of namespace and begun name, and the rest of the name.
+
+    Source: RFC 9562, section 5.5.
+    """
+    sha1 = begun.copy()
+    sha1.update(rest)
+    digits = sha1.hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+class _Identity(msgspec.Struct, gc=False):
+    id: Any = None
+
+
+_decode_identity = msgspec.json.Decoder(_Identity).decode
+
+
+def _made_earlier(source: Source) -> frozenset[str]:
+    """Return the ids in a file that `IdMaker` may have made."""
+    found = set()
+    for chunk in source.chunks():
+        for _, line in chunk.lines():
+            try:
+                id_ = _decode_identity(line).id
+            except (ValueError, RecursionError):
+                # A bad line ends the scan with an error that names it.
+                continue
+            if isinstance(id_, str) and len(id_) == 36 and id_[14] == "5":
+                found.add(id_)
+    return frozenset(found)

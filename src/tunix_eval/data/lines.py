@@ -1,0 +1,172 @@
+"""Where records come from: files read as chunks of whole lines, so that no file has to fit into memory."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from tunix_eval.errors import DataError
+
+BLOCK_BYTES = 1 << 18
+"""Read at once. What is decoded of so much stays in the processor's cache until it is checked."""
+MAX_LINE_BYTES = 64 << 20
+SHOWN_BYTES = 1_000
+"""What is kept of a line that is too long."""
+
+Progress = Callable[[int, int], None]
+"""Takes the bytes of the file that are done, and all of them."""
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_GZIP = b"\x1f\x8b"
+
+
+class Refused(NamedTuple):
+    """A line of which it is known already that no record comes from it."""
+
+    number: int
+    line: bytes
+    reason: str
+
+
+class Chunk(NamedTuple):
+    """Whole lines; a blank one holds nothing, or stands where one was refused."""
+
+    data: bytes
+    first: int
+    """The number of its first line, from 1."""
+    refused: tuple[Refused, ...] = ()
+
+    def lines(self) -> list[tuple[int, bytes]]:
+        """Return the lines that are not blank, without their ends, and their numbers."""
+        lines = enumerate(self.data.split(b"\n"), self.first)
+        return [(number, line) for number, line in lines if line and not line.isspace()]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Lines, and what errors call them. They can be read more than once."""
+
+    name: str
+    chunks: Callable[[], Iterator[Chunk]]
+    unit: str = "line"
+    separator: str = ":"
+    """Between the name and a line's number."""
+
+    def where(self, number: int) -> str:
+        """Name a line."""
+        return f"{self.name}{self.separator}{number}"
+
+
+def file_source(path: Path, name: str | None = None, on_progress: Progress | None = None) -> Source:
+    """Return the lines of a `.jsonl` or `.jsonl.gz` file; `name` is what errors call it, by default the path.
+
+    Reading them raises DataError where the file cannot be read. A line over MAX_LINE_BYTES is refused without being
+    held.
+    """
+    called = name or str(path)
+    return Source(called, lambda: _chunks(blocks(path, called, on_progress), called))
+
+
+def bytes_source(data: bytes, name: str) -> Source:
+    """Return the lines of a file's bytes."""
+    pieces = range(0, len(data), BLOCK_BYTES)
+    return Source(name, lambda: _chunks((data[at : at + BLOCK_BYTES] for at in pieces), name))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes, those of a `.gz` file unpacked.
+
+    Raises:
+        DataError: there is no such file, it is no regular file, it cannot be read, or a line is over MAX_LINE_BYTES.
+    """
+    pieces, line_bytes, number = [], 0, 1
+    for block in blocks(path, str(path)):
+        pieces.append(block)
+        end = block.rfind(b"\n")
+        number += block.count(b"\n")
+        line_bytes = len(block) - end - 1 if end >= 0 else line_bytes + len(block)
+        if line_bytes > MAX_LINE_BYTES:
+            raise DataError(f"{path}:{number}: {TOO_LONG}")
+    return b"".join(pieces)
+
+
+def blocks(path: Path, name: str, on_progress: Progress | None = None) -> Iterator[bytes]:
+    """Yield a file's bytes in blocks, those of a `.gz` file unpacked; `name` is what errors call it."""
+    number = 1
+    try:
+        with open_regular(path, name) as raw, _unpacked(path, raw) as file:
+            total = os.fstat(raw.fileno()).st_size
+            while block := file.read(BLOCK_BYTES):
+                yield block
+                number += block.count(b"\n") if path.suffix == ".gz" else 0
+                if on_progress:
+                    on_progress(min(raw.tell(), total), total)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        place = f"{name}:{number}" if path.suffix == ".gz" else name
+        raise DataError(f"{place}: cannot be read: {reason}") from None
+
+
+def open_regular(path: Path, name: str) -> IO[bytes]:
+    """Open a file to read.
+
+    Raises:
+        DataError: there is no such file, or it is a directory, a pipe or a device.
+        OSError: it cannot be opened.
+    """
+    try:
+        # Looked at before it is opened: to open a pipe waits for its other end.
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise DataError(f"{name}: no such file") from None
+    except ValueError as error:
+        raise DataError(f"{name!r}: is no path: {error}") from None
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{name}: is a directory; expected a .jsonl file")
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{name}: is no regular file but a pipe or a device; copy what it gives into a file")
+    return path.open("rb")
+
+
+TOO_LONG = f"is longer than {MAX_LINE_BYTES >> 20} MiB; expected one JSON object a line"
+
+
+def _unpacked(path: Path, raw: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+    return gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+
+
+def _chunks(pieces: Iterator[bytes], name: str) -> Iterator[Chunk]:
+    """Cut a file's bytes behind line ends."""
+    number, held, held_bytes, skipping = 1, list[bytes](), 0, False
+    for k, block in enumerate(pieces):
+        if k == 0:
+            _refuse_marks(block, name)
+        end = block.find(b"\n")
+        if not skipping and held_bytes + (end if end >= 0 else len(block)) > MAX_LINE_BYTES:
+            yield Chunk(b"\n", number, (Refused(number, b"".join((*held, block))[:SHOWN_BYTES], TOO_LONG),))
+            held, held_bytes, skipping = [], 0, True
+        if skipping and end < 0:
+            continue
+        if skipping:
+            block, number, skipping = block[end + 1 :], number + 1, False
+        cut = block.rfind(b"\n") + 1
+        if cut:
+            data = b"".join((*held, block[:cut]))
+            yield Chunk(data, number)
+            number, held, held_bytes = number + data.count(b"\n"), [], 0
+        held.append(block[cut:])
+        held_bytes += len(block) - cut
+    if held_bytes:
+        yield Chunk(b"".join(held), number)
+
+
+def _refuse_marks(start: bytes, name: str) -> None:
+    if start.startswith(_BYTE_ORDER_MARKS):
+        raise DataError(f"{name}:1: starts with a byte order mark; save the file as UTF-8 without one")
+    if start.startswith(_GZIP):
+        raise DataError(f"{name}:1: is packed with gzip; give the file a name that ends in .gz")

@@ -1,0 +1,151 @@
+"""Parquet: rows as the lines of a trace file, and traces as rows. pyarrow is loaded where it is needed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from tunix_eval.data.explain import explain, one_line
+from tunix_eval.data.jsonl import encode
+from tunix_eval.data.lines import Chunk, Progress, Refused, Source, file_source, open_regular
+from tunix_eval.errors import DataError
+from tunix_eval.records import Trace
+
+_ROWS = 500
+"""Rows that are turned into Python objects at once."""
+_decode_any = msgspec.json.Decoder().decode
+
+
+def record_source(path: Path, name: str | None = None, on_progress: Progress | None = None) -> Source:
+    """Return the lines or rows of a `.jsonl`, `.jsonl.gz` or `.parquet` file; `name` is what errors call it."""
+    read = row_source if path.suffix == ".parquet" else file_source
+    return read(path, name, on_progress)
+
+
+def row_source(path: Path, name: str | None = None, on_progress: Progress | None = None) -> Source:
+    """Return the rows of a Parquet file as JSON lines; `name` is what errors call it, by default the path.
+
+    A null in an optional column, or in a field of a struct, is a key that is not there. A text in the column `meta`
+    is the JSON of an object.
+
+    Raises:
+        DataError: pyarrow is not installed.
+    """
+    _pyarrow()
+    called = name or str(path)
+    return Source(called, lambda: _chunks(path, called, on_progress), "row", ": row ")
+
+
+def write_rows(traces: Iterable[Trace], file: IO[bytes]) -> None:
+    """Write traces as Parquet, meta as JSON text; equal traces give equal bytes under one version of pyarrow.
+
+    Raises:
+        DataError: pyarrow is not installed, or an id or a step's index is too large for its column.
+    """
+    arrow, parquet = _pyarrow()
+    turn = arrow.struct([("role", arrow.string()), ("content", arrow.string()), ("reasoning_content", arrow.string())])
+    step = arrow.struct([("i", arrow.int64()), ("type", arrow.string()), ("content", arrow.string())])
+    required = [(field, arrow.string()) for field in ("trace_version", "prompt", "final_answer")]
+    optional = [(field, arrow.string()) for field in ("meta", "id", "system")]
+    schema = arrow.schema([*required, ("steps", arrow.list_(step)), *optional, ("messages", arrow.list_(turn))])
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        rows: list[dict[str, Any]] = []
+        for trace in traces:
+            rows.append(_row(trace))
+            if len(rows) == 10 * _ROWS:
+                writer.write_table(arrow.Table.from_pylist(rows, schema))
+                rows = []
+        if rows:
+            writer.write_table(arrow.Table.from_pylist(rows, schema))
+
+
+def _row(trace: Trace) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(trace)
+    if trace.meta is not None:
+        row["meta"] = encode(trace.meta).decode("utf-8")
+    if trace.id is not None:
+        row["id"] = str(trace.id)
+    return row
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    except ModuleNotFoundError:
+        raise DataError("Parquet needs pyarrow; install it with: pip install 'tunix-eval[parquet]'") from None
+    return pa, pq
+
+
+def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chunk]:
+    arrow, parquet = _pyarrow()
+    first = 1
+    try:
+        with open_regular(path, name) as raw, parquet.ParquetFile(raw) as file:
+            total, size = file.metadata.num_rows, path.stat().st_size
+            for batch in file.iter_batches(batch_size=_ROWS):
+                yield _chunk(batch.to_pylist(maps_as_pydicts="strict"), first)
+                first += batch.num_rows
+                if on_progress:
+                    on_progress(size * (first - 1) // total, size)
+    # KeyError: a map holds one key twice.
+    except (OSError, arrow.ArrowException, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        place = f"{name}: row {first} or one of the next" if first > 1 else name
+        raise DataError(f"{place}: cannot be read as Parquet: {one_line(str(reason))}") from None
+
+
+def _chunk(rows: list[dict[str, Any]], first: int) -> Chunk:
+    lines, refused = [], []
+    for number, row in enumerate(rows, first):
+        try:
+            lines.append(encode(_record(row)))
+        except DataError as error:
+            lines.append(b"")
+            refused.append(Refused(number, one_line(repr(row)).encode(), str(error)))
+    return Chunk(b"".join(line + b"\n" for line in lines), first, tuple(refused))
+
+
+def _record(row: dict[str, Any]) -> dict[str, Any]:
+    record = {field: _plain(value, field) for field, value in row.items() if value is not None}
+    if isinstance(row.get("meta"), str):
+        record["meta"] = _json_text(row["meta"])
+    return record
+
+
+def _json_text(text: str) -> msgspec.Raw:
+    """Return the JSON in a text as it stands, so that what is wrong in it is found as in a line."""
+    data = text.encode("utf-8")
+    try:
+        _decode_any(data)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"meta: the text {explain(data, error, Trace)}") from None
+    # Outside of texts, which hold it as an escape, a line end is but a space.
+    return msgspec.Raw(data.replace(b"\n", b" "))
+
+
+def _plain(value: Any, path: str) -> Any:
+    """Return a value of a column as one that JSON has; nulls in structs and maps are left out."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, list):
+        return [_plain(inner, f"{path}[{k}]") for k, inner in enumerate(value)]
+    if isinstance(value, dict):
+        held = {key if isinstance(key, str) else _plain(key, path): inner for key, inner in value.items()}
+        return {key: _plain(inner, f"{path}.{key}") for key, inner in held.items() if inner is not None}
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    found = value if isinstance(value, float) else f"a value of type {type(value).__name__}"
+    raise DataError(
+        f"{path}: found {found}, which JSON does not have; expected text, a finite number, a list or a struct"
+    )
