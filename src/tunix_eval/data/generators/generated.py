@@ -74,8 +74,8 @@ def distinct_traces(generator: Generator, name: str, *, seed: int, count: int) -
     reached = len({prompt_digest(trace.prompt) for trace in traces})
     if reached < count:
         raise DataError(
-            f"generator '{name}': {reached} distinct prompts with seed {seed}, {count} asked for; "
-            f"lower the count to {reached} or take another seed"
+            f"generator '{name}': reached {reached} of {count} distinct prompts with seed {seed}; "
+            "lower the count, or take another seed"
         )
     return traces
 
