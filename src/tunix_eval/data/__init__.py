@@ -32,7 +32,7 @@ from tunix_eval.data.sequences import (
     stop_ids,
 )
 from tunix_eval.data.styles import STYLES, answer_mark, conversation, model_text, prompt_conversation
-from tunix_eval.data.tokenizers import ByteTokenizer
+from tunix_eval.data.tokenizers import ByteTokenizer, HfTokenizer, SentencePieceTokenizer, open_tokenizer
 from tunix_eval.data.traces import read_traces, trace_line, traces_text
 from tunix_eval.records import Dataset, Evalset, Generator, Renderer, TokenizerFactory
 
@@ -67,9 +67,11 @@ __all__ = [
     "ByteTokenizer",
     "DataWarning",
     "GemmaRenderer",
+    "HfTokenizer",
     "PlainRenderer",
     "Prediction",
     "Predictions",
+    "SentencePieceTokenizer",
     "addition_dataset",
     "addition_heldout",
     "answer_mark",
@@ -92,6 +94,7 @@ __all__ = [
     "match_predictions",
     "model_text",
     "on_holdout_side",
+    "open_tokenizer",
     "pack",
     "prompt_conversation",
     "read_dataset",

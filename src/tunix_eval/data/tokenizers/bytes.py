@@ -1,10 +1,14 @@
-"""Tokenizers: plain text to ids and back, control tokens apart."""
+"""The tokenizer that needs no file: UTF-8 bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from tunix_eval.errors import RenderError, suggestion
+from tunix_eval.records import TokenArray
 
 
 class ByteTokenizer:
@@ -23,6 +27,8 @@ class ByteTokenizer:
     name = "bytes"
     version = "1"
     pad_id = 256
+    lossless = True
+    """Every text decodes to itself, so that nobody needs to look."""
 
     def __init__(self, control_tokens: tuple[str, ...]) -> None:
         if len(set(control_tokens)) != len(control_tokens):
@@ -41,6 +47,19 @@ class ByteTokenizer:
             return list(text.encode("utf-8"))
         except UnicodeEncodeError as error:
             raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
+
+    def encode_batch(self, texts: Sequence[str]) -> tuple[TokenArray, npt.NDArray[np.int64]]:
+        """Return the ids of all texts, one after the other, and how many each has.
+
+        Raises:
+            RenderError: a text holds half of a surrogate pair.
+        """
+        try:
+            encoded = [text.encode("utf-8") for text in texts]
+        except UnicodeEncodeError as error:
+            raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        return np.frombuffer(b"".join(encoded), np.uint8).astype(np.int32), lengths
 
     def control_id(self, token: str) -> int:
         """Return the id of a control token.
