@@ -46,11 +46,9 @@ CORE_WORDS = (
         "third-payment",
         "dates",
         "medium",
-        "A subscription is paid on the last day of every month, for the first time on 31 January 2025. On which date "
-        "is the third payment? Answer with day and month, such as 5 May.",
-        "31 March",
-        "March 31",
-        "31 March 2025",
+        "A subscription is paid on the last day of every month, for the first time on 31 January 2025. How many days "
+        "after the first payment is the third one?",
+        "59",
     ),
     core(
         "third-friday",
