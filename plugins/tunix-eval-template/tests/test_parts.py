@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import tunix_eval_template
-from tunix_eval.data import contaminated, encode_trace, evalset_text, read_evalset
-from tunix_eval.errors import RenderError, SpecError
+from tunix_eval.data import contaminated, encode_trace, evalset_text, generate_dataset, read_evalset
+from tunix_eval.errors import DataError, RenderError, SpecError
 from tunix_eval.records import Batch, Completion, Conversation, EvalItem, TrainingJob, Turn
 from tunix_eval.specs import GenerationSpec, ModelSpec, TrainingSpec
 from tunix_eval.testing import check_renderer, check_tokenizer
 from tunix_eval_template.dataset import held_out_endings, trace, word_endings, words
+from tunix_eval_template.generator import DRAWN_ENDINGS
 from tunix_eval_template.ngram import NgramModel, NgramTrainer
 from tunix_eval_template.renderer import QaRenderer
 from tunix_eval_template.scorer import PrefixScorer
@@ -65,6 +66,21 @@ def test_no_held_out_word_is_trained_on_and_every_ending_is() -> None:
 def test_the_committed_evalset_is_the_generated_one() -> None:
     assert EVALSET.read_text(encoding="utf-8") == evalset_text(held_out_endings())
     assert read_evalset(EVALSET, "word-ending-heldout").sha256 == held_out_endings().sha256
+
+
+def test_equal_seeds_give_equal_traces_and_none_is_held_out() -> None:
+    first, again, other = (list(DRAWN_ENDINGS.traces(seed, 300)) for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
+    assert len({trace.prompt for trace in first}) == 300
+    assert contaminated(first, held_out_endings().items) == []
+
+
+def test_a_dataset_is_generated_until_the_words_run_out() -> None:
+    dataset = generate_dataset(DRAWN_ENDINGS, "word-ending", "endings", "v1", seed=3, count=700)
+    assert {trace.prompt for trace in dataset.traces} == {trace.prompt for trace in word_endings().traces}
+    with pytest.raises(DataError, match="generator 'word-ending': reached 700 of 701 distinct prompts with seed 3"):
+        generate_dataset(DRAWN_ENDINGS, "word-ending", "endings", "v1", seed=3, count=701)
 
 
 @pytest.mark.parametrize(

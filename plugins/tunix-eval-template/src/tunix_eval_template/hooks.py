@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tunix_eval.records import Dataset, Evalset, Renderer, Scorer, TokenizerFactory
+from tunix_eval.records import Dataset, Evalset, Generator, Renderer, Scorer, TokenizerFactory
 from tunix_eval_template.dataset import word_endings
+from tunix_eval_template.generator import DRAWN_ENDINGS
 from tunix_eval_template.renderer import QaRenderer
 from tunix_eval_template.scorer import PrefixScorer
 from tunix_eval_template.tokenizer import PieceTokenizer
@@ -29,6 +30,12 @@ def pytest_tunix_datasets() -> Mapping[str, Path | Callable[[], Dataset]]:
 def pytest_tunix_evalsets() -> Mapping[str, Path | Callable[[], Evalset]]:
     """Offer an evalset that lies in a file of this package."""
     return {"word-ending-heldout": HERE / "word-ending-heldout.jsonl"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_tunix_generators() -> Mapping[str, Generator]:
+    """Offer a generator, which makes as many traces as somebody asks for."""
+    return {"word-ending": DRAWN_ENDINGS}
 
 
 @pytest.hookimpl(optionalhook=True)
