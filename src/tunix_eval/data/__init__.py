@@ -17,11 +17,23 @@ from tunix_eval.data.generators import (
     generate_dataset,
     golden_dataset,
 )
+from tunix_eval.data.laws import broken_law, check_conversation
 from tunix_eval.data.manifests import dataset_key, manifest_text
 from tunix_eval.data.packing import fill, pack
 from tunix_eval.data.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.questions import eval_v1, eval_v2
-from tunix_eval.data.renderers import GemmaRenderer, PlainRenderer
+from tunix_eval.data.renderers import (
+    BUILTIN_RENDERERS,
+    Edition,
+    GemmaRenderer,
+    HfRenderer,
+    PlainRenderer,
+    generation_prompt,
+    model_turn,
+    system_instruction,
+    turn,
+    user_turn,
+)
 from tunix_eval.data.sequences import (
     check_lengths,
     check_masks,
@@ -31,10 +43,19 @@ from tunix_eval.data.sequences import (
     sequences_sha256,
     stop_ids,
 )
-from tunix_eval.data.styles import STYLES, answer_mark, conversation, model_text, prompt_conversation
+from tunix_eval.data.styles import (
+    STYLES,
+    Piece,
+    answer_mark,
+    conversation,
+    model_text,
+    prompt_conversation,
+    reasoning_pieces,
+    reasoning_steps,
+)
 from tunix_eval.data.tokenizers import ByteTokenizer, HfTokenizer, SentencePieceTokenizer, open_tokenizer
 from tunix_eval.data.traces import read_traces, trace_line, traces_text
-from tunix_eval.records import Dataset, Evalset, Generator, Renderer, TokenizerFactory
+from tunix_eval.records import Dataset, Evalset, Generator, TokenizerFactory
 
 BUILTIN_DATASETS: Mapping[str, Callable[[], Dataset]] = {
     "addition-v1": addition_dataset,
@@ -54,7 +75,6 @@ BUILTIN_GENERATORS: Mapping[str, Generator] = {
     "dev-reasoning-basic": DEV_REASONING_BASIC,
     "golden": GOLDEN,
 }
-BUILTIN_RENDERERS: Mapping[str, Renderer] = {"gemma": GemmaRenderer(), "plain": PlainRenderer()}
 BUILTIN_TOKENIZERS: Mapping[str, TokenizerFactory] = {"bytes": ByteTokenizer}
 
 __all__ = [
@@ -66,8 +86,11 @@ __all__ = [
     "STYLES",
     "ByteTokenizer",
     "DataWarning",
+    "Edition",
     "GemmaRenderer",
+    "HfRenderer",
     "HfTokenizer",
+    "Piece",
     "PlainRenderer",
     "Prediction",
     "Predictions",
@@ -75,7 +98,9 @@ __all__ = [
     "addition_dataset",
     "addition_heldout",
     "answer_mark",
+    "broken_law",
     "build_dataset",
+    "check_conversation",
     "check_lengths",
     "check_masks",
     "contaminated",
@@ -89,10 +114,12 @@ __all__ = [
     "evalset_text",
     "fill",
     "generate_dataset",
+    "generation_prompt",
     "make_evalset",
     "manifest_text",
     "match_predictions",
     "model_text",
+    "model_turn",
     "on_holdout_side",
     "open_tokenizer",
     "pack",
@@ -101,9 +128,14 @@ __all__ = [
     "read_evalset",
     "read_predictions",
     "read_traces",
+    "reasoning_pieces",
+    "reasoning_steps",
     "sequences_sha256",
     "stop_ids",
+    "system_instruction",
     "trace_line",
     "traces_text",
+    "turn",
+    "user_turn",
     "write_dataset",
 ]

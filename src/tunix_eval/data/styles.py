@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from tunix_eval.errors import unknown_name
 from tunix_eval.records import AnswerRule, Conversation, EvalItem, Trace, Turn
+
+
+class Piece(NamedTuple):
+    """A piece of the model's turn."""
+
+    text: str
+    kind: Literal["scaffold", "step", "answer"]
+    step_type: str | None = None
+    """The type of the step, where it is one."""
 
 
 def _numbered(steps: Sequence[str], answer: str) -> str:
@@ -32,6 +42,13 @@ _STYLES: Mapping[str, tuple[Callable[[Sequence[str], str], str], AnswerRule]] = 
     "none": (_none, AnswerRule("")),
 }
 
+# What comes first, before each step (its number filled in), before the answer and after it.
+_AROUND: Mapping[str, tuple[str, str, str, str]] = {
+    "numbered": ("Reasoning:\n", "{}. ", "Answer: ", ""),
+    "plain": ("", "", "#### ", ""),
+    "tagged": ("<think>\n", "", "</think>\n<answer>", "</answer>"),
+}
+
 STYLES = tuple(_STYLES)
 """numbered, plain, tagged; none writes the answer alone."""
 
@@ -48,6 +65,34 @@ def model_text(trace: Trace, style: str) -> str:
     """
     write, _ = _named(style)
     return write([step.content for step in trace.steps], trace.final_answer)
+
+
+def reasoning_pieces(trace: Trace, style: str) -> tuple[Piece, ...]:
+    r"""Return the model's turn in pieces: joined, they are `model_text`.
+
+    A step is its content with the number and the line break around it; the answer is its text alone.
+
+    >>> from tunix_eval.records import Step
+    >>> trace = Trace(trace_version="1.0", prompt="1+1=", final_answer="2", steps=(Step(0, "sum", "1+1=2"),))
+    >>> [tuple(piece) for piece in reasoning_pieces(trace, "numbered")][1:]
+    [('1. 1+1=2\n', 'step', 'sum'), ('Answer: ', 'scaffold', None), ('2', 'answer', None)]
+    """
+    _named(style)
+    if style not in _AROUND:
+        return (Piece(trace.final_answer, "answer"),)
+    first, before, mark, after = _AROUND[style]
+    pieces = [Piece(first, "scaffold")] if first else []
+    for number, step in enumerate(trace.steps, 1):
+        pieces.append(Piece(f"{before.format(number)}{step.content}\n", "step", step.type))
+    pieces += [Piece(mark, "scaffold"), Piece(trace.final_answer, "answer")]
+    return (*pieces, Piece(after, "scaffold")) if after else tuple(pieces)
+
+
+def reasoning_steps(trace: Trace, style: str) -> str:
+    """Return the model's turn up to its answer, mark included; empty where the style writes the answer alone."""
+    pieces = reasoning_pieces(trace, style)
+    end = next(k for k, piece in enumerate(pieces) if piece.kind == "answer")
+    return "".join(piece.text for piece in pieces[:end])
 
 
 def conversation(trace: Trace, style: str) -> Conversation:

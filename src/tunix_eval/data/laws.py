@@ -1,0 +1,219 @@
+"""The laws that a rendered conversation keeps before anything is trained on it.
+
+| law | what it forbids |
+|---|---|
+| an edition has a stop token | replies that end nowhere |
+| something is the model's | a mask of all zeros or all ones |
+| one BOS at most | a second BOS, or one missing |
+| the stop token follows the reply | replies without their end, and anything after it |
+| a prompt begins its conversation | prompts at inference that training never showed |
+| history stays as it was | replies that change once something follows them |
+| nothing is dropped | texts that the edition does not print |
+| text cannot open a turn | names of control tokens that take effect, markers that are plain text |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+
+from tunix_eval.errors import RenderError
+from tunix_eval.records import Conversation, Renderer, Span, Turn
+
+BOS_NAMES = frozenset({"<bos>", "<s>", "<|begin_of_text|>", "<BOS>", "[BOS]", "<|startoftext|>"})
+"""Control tokens that begin a text, for renderers that do not say which theirs is (`bos_token`)."""
+_ADVICE = "train with another renderer or leave the conversation out"
+Broken = tuple[str, str]
+"""The name of a law, and what breaks it."""
+
+
+def check_conversation(
+    renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], *, replies: Collection[int] | None = None
+) -> None:
+    """Refuse to train on a conversation for which a law fails.
+
+    `spans` is what the renderer gives for the whole conversation, without a generation prompt; `replies` are the turns
+    whose replies carry loss, all of them where it is None.
+
+    Raises:
+        RenderError: names the renderer and the law.
+    """
+    broken = broken_law(renderer, conversation, spans, replies=replies)
+    if broken is not None:
+        law, reason = broken
+        advice = getattr(renderer, "advice", _ADVICE)
+        raise RenderError(
+            f"renderer '{renderer.name}' breaks the law '{law}' for this conversation: {reason}; {advice}"
+        )
+
+
+def broken_law(
+    renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], *, replies: Collection[int] | None = None
+) -> Broken | None:
+    """Return the first law that fails and what breaks it, or None."""
+    stop = renderer.stop_token
+    if stop is None:
+        return "an edition has a stop token", "it prints none after a reply and is for prompting only"
+    turns = conversation.turns
+    supervised = [k for k, turn in enumerate(turns) if turn.role == "assistant" and (replies is None or k in replies)]
+    return (
+        _broken_spans(renderer, stop, spans, supervised)
+        or _broken_texts(renderer, conversation, spans)
+        or _broken_start(conversation, supervised)
+        or (
+            None
+            if getattr(renderer, "append_only", False)
+            else _broken_renders(renderer, conversation, spans, supervised)
+        )
+    )
+
+
+def _broken_spans(renderer: Renderer, stop: str, spans: tuple[Span, ...], supervised: list[int]) -> Broken | None:
+    """Laws that one look at the spans decides."""
+    bos: str | None = getattr(renderer, "bos_token", "")
+    begins, given, ended, reply = 0, False, set(), None
+    for span in spans:
+        if span.reply is None:
+            given = True
+            begins += span.control and (span.text == bos or (bos == "" and span.text in BOS_NAMES))
+        elif span.reply in ended:
+            return "the stop token follows the reply", f"turn {span.reply + 1} goes on after {stop}"
+        elif span.control and span.text == stop:
+            ended.add(span.reply)
+        if reply is not None and span.reply != reply and reply not in ended:
+            return "the stop token follows the reply", f"turn {reply + 1} ends without {stop}"
+        reply = span.reply
+    if reply is not None and reply not in ended:
+        return "the stop token follows the reply", f"turn {reply + 1} ends without {stop}"
+    if begins > 1 or (bos and begins != 1):
+        return "one BOS at most", f"found {begins} BOS tokens, expected {1 if bos else 'at most 1'}"
+    if not supervised or not ended:
+        return "something is the model's", "it has no reply to learn"
+    if not given:
+        return "something is the model's", "everything is; expected a prompt"
+    unmarked = [k for k in supervised if k not in ended]
+    if unmarked:
+        return (
+            "a prompt begins its conversation",
+            f"the prompt before turn {unmarked[0] + 1} is no beginning of the whole",
+        )
+    return None
+
+
+def _broken_texts(renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...]) -> Broken | None:
+    """Laws about what the texts hold, that cost nothing where they hold nothing odd."""
+    markers: tuple[str, ...] = getattr(renderer, "text_markers", ())
+    for k, turn in enumerate(conversation.turns):
+        if turn.reasoning_content and not _says(spans, k, turn.reasoning_content):
+            return "nothing is dropped", f"the edition drops the reasoning_content of turn {k + 1}"
+    for marker in markers:
+        for turn in conversation.messages:
+            if marker in turn.content:
+                return "text cannot open a turn", f"a {turn.role}'s text holds {marker}, plain text in this edition"
+    return None
+
+
+def _broken_start(conversation: Conversation, supervised: list[int]) -> Broken | None:
+    if supervised and supervised[0] == 0 and conversation.system is None:
+        return "a prompt begins its conversation", "nothing stands before the reply of turn 1"
+    return None
+
+
+def _broken_renders(
+    renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], supervised: list[int]
+) -> Broken | None:
+    """Laws that only other renders decide, for renderers that do not keep them by construction."""
+    if getattr(renderer, "append_only", False):
+        return None
+    return (
+        _dropped(conversation, spans)
+        or next(filter(None, (_broken_prompt(renderer, conversation, spans, k) for k in supervised)), None)
+        or next(filter(None, (_rewritten(renderer, conversation, spans, k) for k in supervised)), None)
+        or _forged(renderer, conversation, spans)
+    )
+
+
+def _dropped(conversation: Conversation, spans: tuple[Span, ...]) -> Broken | None:
+    given = _squeezed("".join(span.text for span in spans))
+    if conversation.system is not None and _squeezed(conversation.system) not in given:
+        return "nothing is dropped", "the edition drops the system text"
+    last = max(k for k, turn in enumerate(conversation.turns) if turn.role == "assistant")
+    marked = {span.reply for span in spans}
+    for k, turn in enumerate(conversation.turns):
+        said = _squeezed(turn.content)
+        if turn.role == "assistant":
+            if not (_says(spans, k, turn.content) if k in marked else said in given):
+                law = "history stays as it was" if k < last else "nothing is dropped"
+                return law, f"the edition drops part of what the assistant says in turn {k + 1}"
+        elif said not in given:
+            return "nothing is dropped", f"the edition drops the {turn.role} text of turn {k + 1}"
+    return None
+
+
+def _broken_prompt(renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], k: int) -> Broken | None:
+    before = Conversation(conversation.turns[:k], conversation.system)
+    try:
+        prompt = renderer.render(before, generation_prompt=True)
+    except RenderError as error:
+        return "a prompt begins its conversation", f"the prompt before turn {k + 1} is refused ({error})"
+    if spans[: len(prompt)] == prompt and len(spans) > len(prompt) and spans[len(prompt)].reply == k:
+        return None
+    return _no_beginning(k)
+
+
+def _no_beginning(k: int) -> Broken:
+    return "a prompt begins its conversation", f"the prompt before turn {k + 1} is no beginning of the whole"
+
+
+def _rewritten(renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], k: int) -> Broken | None:
+    if k == len(conversation.turns) - 1:
+        return None
+    try:
+        until = renderer.render(Conversation(conversation.turns[: k + 1], conversation.system), generation_prompt=False)
+    except RenderError as error:
+        return "history stays as it was", f"the conversation up to turn {k + 1} is refused ({error})"
+    end = 1 + max((n for n, span in enumerate(until) if span.reply == k), default=-1)
+    if spans[:end] == until[:end]:
+        return None
+    return "history stays as it was", f"turn {k + 1} is printed otherwise once more follows; supervise the last reply"
+
+
+def _forged(renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...]) -> Broken | None:
+    """Hold the control tokens against those of the same conversation with their names made harmless."""
+    texts = [turn.content for turn in conversation.messages]
+    names = [name for name in renderer.control_tokens if any(name in text for text in texts)]
+    if not names:
+        return None
+
+    def harmless(text: str) -> str:
+        for name in names:
+            text = text.replace(name, "x" * len(name))
+        return text
+
+    turns = tuple(_with_content(turn, harmless(turn.content)) for turn in conversation.turns)
+    system = None if conversation.system is None else harmless(conversation.system)
+    try:
+        expected = renderer.render(Conversation(turns, system), generation_prompt=False)
+    except RenderError as error:
+        return "text cannot open a turn", f"{names[0]} in a text decides whether it is refused ({error})"
+    if _controls(spans) == _controls(expected):
+        return None
+    return "text cannot open a turn", f"{names[0]} in a text changes which control tokens there are"
+
+
+def _with_content(turn: Turn, content: str) -> Turn:
+    return msgspec.structs.replace(turn, content=content)
+
+
+def _controls(spans: tuple[Span, ...]) -> list[Span]:
+    return [span for span in spans if span.control]
+
+
+def _says(spans: tuple[Span, ...], k: int, text: str) -> bool:
+    """Whether the reply of turn k holds a text, white space apart."""
+    return _squeezed(text) in _squeezed("".join(span.text for span in spans if span.reply == k))
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())

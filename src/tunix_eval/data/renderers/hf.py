@@ -1,0 +1,232 @@
+"""The renderer `hf`: a model directory's own Jinja template."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import importlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from tunix_eval.data.renderers.model_files import chat_template, special_tokens
+from tunix_eval.errors import RenderError, SpecError, suggestion
+from tunix_eval.records import Conversation, Span, Turn
+
+if TYPE_CHECKING:
+    from tunix_eval.data.renderers.sandbox import CompiledTemplate
+
+DEFAULT_DATE = "2025-01-02"
+_PRIVATE = range(0xE000, 0xF900)
+_ASKED, _PROBE = "\ue000asked\ue000", "\ue000probe\ue000"
+
+
+class HfRenderer:
+    """Prints what the template prints, in spans: the template's own control tokens, and plain text.
+
+    Contents are plain text even where they name control tokens: such names are replaced by a private-use character
+    each before the template sees them, and put back in the plain text around it. Replies are found by rendering the
+    prompt before each of them; where that is no beginning of the whole, no reply is marked, and the laws refuse the
+    conversation for training.
+    """
+
+    name = "hf"
+    default_style = "numbered"
+    append_only = False
+    advice = "train with another renderer or leave the conversation out"
+
+    def __init__(
+        self, template: str, tokens: Mapping[str, str], control_tokens: tuple[str, ...], where: str, **variables: Any
+    ) -> None:
+        self.version = hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        self.control_tokens = control_tokens
+        self._source = (template, tokens, control_tokens, where)
+        self._given = variables
+        given = dict(variables)
+        date = _date(given.pop("date", DEFAULT_DATE))
+        self._template: CompiledTemplate = _sandbox().compile_template(template, where, date)
+        self._variables = {**tokens, **given}
+        names = sorted(control_tokens, key=len, reverse=True)
+        self._control = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
+
+    @classmethod
+    def open(cls, directory: Path, **template_kwargs: Any) -> Self:
+        """Open a model directory.
+
+        Takes `chat_template.jinja`, or the `chat_template` of `tokenizer_config.json`, and the special tokens of
+        `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`. `template_kwargs` are what the template
+        reads besides (`enable_thinking=False`), and `date` (`"2025-01-02"`), which is what `strftime_now` sees.
+
+        Raises:
+            RenderError: there is no template, it cannot be compiled, or jinja2 is not installed.
+            SpecError: the template reads no such variable.
+        """
+        template, where = chat_template(directory)
+        tokens, control = special_tokens(directory)
+        opened = cls(template, tokens, control, where)
+        return opened.with_options(**template_kwargs) if template_kwargs else opened
+
+    def with_options(self, **options: Any) -> Self:
+        """Return this renderer with other variables for its template.
+
+        Raises:
+            SpecError: the template reads no such variable, or the date is none.
+        """
+        known = {*self._template.variables, "date"} - {"messages", "add_generation_prompt", "raise_exception"}
+        for name in options:
+            if name not in known:
+                listed = ", ".join(sorted(known))
+                hint = suggestion(name, known)
+                raise SpecError(f"renderer 'hf' has no option '{name}'; the template reads: {listed}.{hint}")
+        return type(self)(*self._source, **{**self._given, **options})
+
+    @functools.cached_property
+    def stop_token(self) -> str | None:
+        """The first control token after a reply, found by rendering one; None where there is none."""
+        _, found, after = self._probe.partition(_PROBE)
+        match = self._control.search(after) if found and self._control else None
+        return match.group() if match else None
+
+    @functools.cached_property
+    def bos_token(self) -> str | None:
+        """The tokenizer's BOS where the template prints it first, None where it does not."""
+        bos = self._variables.get("bos_token")
+        return bos if bos and self._probe.startswith(bos) else None
+
+    @functools.cached_property
+    def text_markers(self) -> tuple[str, ...]:
+        """Plain text that ends a question, and what opens one, where no control token does; no text may hold them."""
+        opening, found, rest = self._probe.partition(_ASKED)
+        closing = rest.partition(_PROBE)[0]
+        if not found or (self._control and self._control.search(closing)):
+            return ()
+        begins = self._control.split(opening)[-1] if self._control else opening
+        return (*begins.strip().splitlines()[-1:], *closing.strip().splitlines()[:1])
+
+    @functools.cached_property
+    def _probe(self) -> str:
+        """A question and a reply as text, empty where the template refuses both ways to ask."""
+        turns = (Turn("system", "x"), Turn("user", _ASKED), Turn("assistant", _PROBE))
+        for asked in (turns[1:], turns):
+            try:
+                return self._text(asked, generation_prompt=False)
+            except RenderError:
+                continue
+        return ""
+
+    def render(self, conversation: Conversation, *, generation_prompt: bool) -> tuple[Span, ...]:
+        """Return the spans.
+
+        Raises:
+            RenderError: the template refuses the conversation, fails, or looks at control tokens inside a text.
+        """
+        messages = conversation.messages
+        if not messages:
+            raise RenderError("hf: the conversation has no turn; expected at least a user turn")
+        safe, names = self._defused(messages)
+        whole = self._text(safe, generation_prompt=generation_prompt)
+        if names and _restored(whole, names) != self._text(messages, generation_prompt=generation_prompt):
+            found = ", ".join(sorted(set(names.values())))
+            raise RenderError(f"hf: {self._template.where} looks at {found} inside a text; leave the conversation out")
+        offset = len(messages) - len(conversation.turns)
+        return tuple(self._cut(whole, self._starts(safe, whole, offset), names))
+
+    def _starts(self, messages: tuple[Turn, ...], whole: str, offset: int) -> dict[int, int]:
+        """Return where each reply begins in the text, by position: the index of its turn.
+
+        Where no control token ends a reply, none is marked.
+        """
+        starts: dict[int, int] = {}
+        if self.stop_token is None:
+            return starts
+        for k, message in enumerate(messages):
+            if message.role != "assistant" or k == 0:
+                continue
+            try:
+                prompt = self._text(messages[:k], generation_prompt=True)
+            except RenderError:
+                continue
+            if whole.startswith(prompt):
+                starts[len(prompt)] = k - offset
+        return starts
+
+    def _cut(self, whole: str, starts: dict[int, int], names: Mapping[str, str]) -> Iterator[Span]:
+        stop, reply = self.stop_token, None
+        for at, piece, control in self._pieces(whole, starts):
+            reply = starts.get(at, reply)
+            if not control:
+                yield Span(_restored(piece, names), False, reply)
+            elif piece == stop:
+                yield Span(piece, True, reply)
+                reply = None
+            else:
+                # A control token that is no stop is still the model's, as long as its reply lasts.
+                yield Span(piece, True, reply)
+
+    def _pieces(self, whole: str, starts: dict[int, int]) -> Iterator[tuple[int, str, bool]]:
+        """Return position, text and kind of what lies between control tokens and beginnings of replies."""
+        at = 0
+        for piece in self._control.split(whole) if self._control else [whole]:
+            end = at + len(piece)
+            if piece in self.control_tokens:
+                yield at, piece, True
+            else:
+                cuts = [at, *(start for start in starts if at < start < end), end]
+                yield from ((a, whole[a:b], False) for a, b in itertools.pairwise(cuts) if a < b)
+            at = end
+
+    def _text(self, messages: tuple[Turn, ...], *, generation_prompt: bool) -> str:
+        plain = [
+            {"role": turn.role, "content": turn.content}
+            if turn.reasoning_content is None
+            else {"role": turn.role, "content": turn.content, "reasoning_content": turn.reasoning_content}
+            for turn in messages
+        ]
+        return self._template.render(plain, add_generation_prompt=generation_prompt, **self._variables)
+
+    def _defused(self, messages: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], dict[str, str]]:
+        """Return the messages without names of control tokens, and what stands for each name."""
+        texts = [text for turn in messages for text in (turn.content, turn.reasoning_content) if text]
+        everything = "\x00".join(texts)
+        found = sorted(set(self._control.findall(everything))) if self._control else []
+        if not found:
+            return messages, {}
+        taken = set(everything)
+        free = (chr(code) for code in _PRIVATE if chr(code) not in taken)
+        stands_for = dict(zip(found, free, strict=False))
+        assert self._control is not None
+        control = self._control
+
+        def defuse(text: str | None) -> str | None:
+            return None if text is None else control.sub(lambda match: stands_for[match.group()], text)
+
+        safe = tuple(
+            Turn(turn.role, cast("str", defuse(turn.content)), defuse(turn.reasoning_content)) for turn in messages
+        )
+        return safe, {sign: name for name, sign in stands_for.items()}
+
+
+def _restored(text: str, names: Mapping[str, str]) -> str:
+    for sign, name in names.items():
+        text = text.replace(sign, name)
+    return text
+
+
+def _date(value: object) -> dt.date:
+    try:
+        return dt.date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise SpecError(f"renderer 'hf': option 'date' is {value!r}, expected a date like '{DEFAULT_DATE}'") from None
+
+
+def _sandbox() -> Any:
+    """Import what needs jinja2, once a template is opened."""
+    try:
+        return importlib.import_module("tunix_eval.data.renderers.sandbox")
+    except ModuleNotFoundError as error:
+        if error.name != "jinja2":
+            raise
+        raise RenderError("renderer 'hf' needs jinja2; install it with: pip install 'tunix-eval[hf]'") from None
