@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping
 
 from tunix_eval.data.datasets import build_dataset, on_holdout_side, read_dataset, write_dataset
+from tunix_eval.data.differences import DatasetDifference, TraceChange, diff_datasets, difference_text
 from tunix_eval.data.evalsets import DataWarning, contaminated, evalset_text, make_evalset, read_evalset
+from tunix_eval.data.exports import EXPORT_FORMATS, export_lines, write_export
+from tunix_eval.data.files import written_aside
 from tunix_eval.data.generators import (
     ADDITION,
     DEV_REASONING,
@@ -18,10 +21,11 @@ from tunix_eval.data.generators import (
     golden_dataset,
 )
 from tunix_eval.data.laws import broken_law, check_conversation
-from tunix_eval.data.manifests import dataset_key, manifest_text
+from tunix_eval.data.manifests import STRATEGIES, dataset_key, manifest_text
 from tunix_eval.data.packing import fill, pack
 from tunix_eval.data.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.questions import eval_v1, eval_v2
+from tunix_eval.data.recorded import traces_of_run
 from tunix_eval.data.renderers import (
     BUILTIN_RENDERERS,
     Edition,
@@ -34,6 +38,7 @@ from tunix_eval.data.renderers import (
     turn,
     user_turn,
 )
+from tunix_eval.data.selection import select
 from tunix_eval.data.sequences import (
     check_lengths,
     check_masks,
@@ -43,6 +48,7 @@ from tunix_eval.data.sequences import (
     sequences_sha256,
     stop_ids,
 )
+from tunix_eval.data.splits import ContaminatedItem, Contamination, contamination, dedupe, split
 from tunix_eval.data.styles import (
     STYLES,
     Piece,
@@ -83,9 +89,14 @@ __all__ = [
     "BUILTIN_GENERATORS",
     "BUILTIN_RENDERERS",
     "BUILTIN_TOKENIZERS",
+    "EXPORT_FORMATS",
+    "STRATEGIES",
     "STYLES",
     "ByteTokenizer",
+    "ContaminatedItem",
+    "Contamination",
     "DataWarning",
+    "DatasetDifference",
     "Edition",
     "GemmaRenderer",
     "HfRenderer",
@@ -95,6 +106,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "SentencePieceTokenizer",
+    "TraceChange",
     "addition_dataset",
     "addition_heldout",
     "answer_mark",
@@ -104,14 +116,19 @@ __all__ = [
     "check_lengths",
     "check_masks",
     "contaminated",
+    "contamination",
     "conversation",
     "dataset_key",
+    "dedupe",
     "dev_reasoning_dataset",
     "dev_reasoning_heldout",
+    "diff_datasets",
+    "difference_text",
     "encode_answer",
     "encode_prompt",
     "encode_trace",
     "evalset_text",
+    "export_lines",
     "fill",
     "generate_dataset",
     "generation_prompt",
@@ -130,12 +147,17 @@ __all__ = [
     "read_traces",
     "reasoning_pieces",
     "reasoning_steps",
+    "select",
     "sequences_sha256",
+    "split",
     "stop_ids",
     "system_instruction",
     "trace_line",
+    "traces_of_run",
     "traces_text",
     "turn",
     "user_turn",
     "write_dataset",
+    "write_export",
+    "written_aside",
 ]
