@@ -69,3 +69,23 @@ def test_the_sum_is_that_of_a_plain_loop_over_scipys_log_softmax(batch):
     nats, count = loss(logits, tokens, mask, segments)
     assert float(count) == len(expected)
     assert float(nats) == pytest.approx(sum(expected), rel=1e-5, abs=1e-5)
+
+
+def test_weights_give_the_weighted_sum_and_the_sum_of_weights():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(1, 5, 4)).astype(np.float32)
+    tokens, mask = table([1, 2, 3, 0, 1]), np.array([[False, False, True, True, True]])
+    weights = np.array([[0, 0, 0.25, 1, 2]], np.float32)
+    total, count = loss(logits, tokens, mask, table([1, 1, 1, 1, 2]), weights)
+    nats = -log_softmax(logits[0], axis=-1)
+    # The last token begins another trace, so that nothing predicts it.
+    assert float(total) == pytest.approx(0.25 * nats[1, 3] + nats[2, 0], rel=1e-5)
+    assert float(count) == pytest.approx(1.25)
+
+
+def test_weights_of_one_are_the_same_loss_as_none():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(2, 6, 4)).astype(np.float32)
+    tokens = rng.integers(0, 4, (2, 6)).astype(np.int32)
+    mask, segment = rng.random((2, 6)) < 0.5, np.ones((2, 6), np.int32)
+    assert loss(logits, tokens, mask, segment) == loss(logits, tokens, mask, segment, mask.astype(np.float32))

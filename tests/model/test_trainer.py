@@ -267,3 +267,37 @@ def test_a_directory_that_cannot_be_written_is_an_error_with_its_path(make_job):
     job.directory.write_text("in the way")
     with pytest.raises(ArtifactError, match=r"run/metrics\.jsonl: cannot be written"):
         train(job)
+
+
+def with_weights(job, answer, stop, directory):
+    """The same rows with a weight for the digit and one for the <eos> after it."""
+    rows = job.rows
+    weights = np.where(rows.loss_mask, np.where(rows.tokens == EOS, stop, answer), 0).astype(np.float32)
+    rows = dataclasses.replace(rows, loss_weights=weights)
+    return dataclasses.replace(job, rows=rows, directory=job.directory.parent / directory)
+
+
+def test_what_weighs_nothing_is_not_learned_and_what_weighs_is(make_job):
+    job = with_weights(make_job(steps=150), 0.0, 0.1, "weighted")
+    train(job)
+    assert lines_of(job)[-1].loss < 0.05
+    model = FlaxTrainer().load(job, "final")
+    written = model.generate([np.array([BOS, 3], np.int32)], GenerationSpec(max_new_tokens=1, rows=1), stop_ids=(EOS,))
+    assert written == [Generation((), "stop")] or written[0].ids != (4,)
+    logprobs = model.token_logprobs([np.array([BOS, 3, 4, EOS], np.int32)])[0]
+    assert logprobs[2] > math.log(0.9)
+    assert logprobs[1] < math.log(0.5)
+
+
+def test_one_weight_for_all_is_the_loss_without_weights_at_any_scale(make_job):
+    plain, light = make_job(steps=6), with_weights(make_job(steps=6), 0.01, 0.01, "light")
+    train(plain)
+    train(light)
+    assert [line.loss for line in lines_of(light)] == pytest.approx([line.loss for line in lines_of(plain)], rel=1e-4)
+
+
+def test_weights_that_are_no_numbers_are_refused(make_job):
+    with pytest.raises(TrainingError, match="loss weights must be finite"):
+        train(with_weights(make_job(), float("nan"), 1.0, "bad"))
+    with pytest.raises(TrainingError, match="not all 0"):
+        train(with_weights(make_job(), 0.0, 0.0, "none"))

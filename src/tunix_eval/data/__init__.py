@@ -45,6 +45,7 @@ from tunix_eval.data.sequences import (
     encode_answer,
     encode_prompt,
     encode_trace,
+    encode_traces,
     sequences_sha256,
     stop_ids,
 )
@@ -61,6 +62,7 @@ from tunix_eval.data.styles import (
 )
 from tunix_eval.data.tokenizers import ByteTokenizer, HfTokenizer, SentencePieceTokenizer, open_tokenizer
 from tunix_eval.data.traces import read_traces, trace_line, traces_text
+from tunix_eval.data.truncation import Truncated, truncate
 from tunix_eval.records import Dataset, Evalset, Generator, TokenizerFactory
 
 BUILTIN_DATASETS: Mapping[str, Callable[[], Dataset]] = {
@@ -107,6 +109,7 @@ __all__ = [
     "Predictions",
     "SentencePieceTokenizer",
     "TraceChange",
+    "Truncated",
     "addition_dataset",
     "addition_heldout",
     "answer_mark",
@@ -127,6 +130,7 @@ __all__ = [
     "encode_answer",
     "encode_prompt",
     "encode_trace",
+    "encode_traces",
     "evalset_text",
     "export_lines",
     "fill",
@@ -155,6 +159,7 @@ __all__ = [
     "trace_line",
     "traces_of_run",
     "traces_text",
+    "truncate",
     "turn",
     "user_turn",
     "write_dataset",

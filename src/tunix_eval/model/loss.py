@@ -7,7 +7,11 @@ import jax.numpy as jnp
 
 
 def next_token_nll(
-    logits: jax.Array, tokens: jax.Array, loss_mask: jax.Array, segment_ids: jax.Array
+    logits: jax.Array,
+    tokens: jax.Array,
+    loss_mask: jax.Array,
+    segment_ids: jax.Array,
+    loss_weights: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Sum the negative log-likelihood of every supervised token.
 
@@ -23,9 +27,11 @@ def next_token_nll(
         tokens: int32[B, T].
         loss_mask: bool[B, T]; True where the token itself is predicted under loss.
         segment_ids: int32[B, T]; 0 is padding.
+        loss_weights: float32[B, T] or None; what the prediction of each token weighs.
 
     Returns:
-        Two float32 scalars: the total loss in nats, and the number of tokens in it.
+        Two float32 scalars: the total loss in nats, and the number of tokens in it; with weights, the weighted total,
+        and the sum of the weights.
     """
     # Targets move left by one instead of cutting the logits' last column off, which would copy them all.
     targets = jnp.roll(tokens, -1, axis=1)
@@ -35,4 +41,7 @@ def next_token_nll(
     counted = jnp.roll(loss_mask, -1, axis=1) & same_trace & has_next[None]
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     nats = jnp.where(counted, jax.nn.logsumexp(logits, axis=-1) - picked, 0.0)
-    return jnp.sum(nats), jnp.sum(counted.astype(jnp.float32))
+    if loss_weights is None:
+        return jnp.sum(nats), jnp.sum(counted.astype(jnp.float32))
+    weights = jnp.where(counted, jnp.roll(loss_weights, -1, axis=1), 0.0)
+    return jnp.sum(nats * weights), jnp.sum(weights)

@@ -33,6 +33,8 @@ class StackedBatches(NamedTuple):
     loss_mask: Any
     segment_ids: Any
     positions: Any
+    loss_weights: Any = None
+    """None where every supervised token weighs 1, which has a program of its own."""
 
 
 class StepMetrics(NamedTuple):
@@ -74,8 +76,11 @@ def _train_steps(config: DecoderConfig, training_json: str, total_steps: int) ->
     def mean_nats(params: Params, batch: StackedBatches) -> jax.Array:
         decoder = decoder_with(config, params)
         hidden, _ = decoder(batch.tokens, batch.positions, training_mask(batch.segment_ids))
-        nats, count = next_token_nll(decoder.logits(hidden), batch.tokens, batch.loss_mask, batch.segment_ids)
-        return nats / jnp.maximum(count, 1.0)
+        logits = decoder.logits(hidden)
+        nats, count = next_token_nll(logits, batch.tokens, batch.loss_mask, batch.segment_ids, batch.loss_weights)
+        # Weights may add up to less than 1; without any, the count is a whole number.
+        least = 1.0 if batch.loss_weights is None else 1e-30
+        return nats / jnp.maximum(count, least)
 
     def one_step(state: TrainState, batch: StackedBatches) -> tuple[TrainState, StepMetrics]:
         loss, gradients = jax.value_and_grad(mean_nats)(state.params, batch)

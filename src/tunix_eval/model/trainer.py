@@ -191,7 +191,8 @@ class _Run:
             out[:count] = array[chosen].reshape(count, *shape[1:])
             return out
 
-        batches = StackedBatches(*(stacked(getattr(rows, field)) for field in StackedBatches._fields))
+        arrays = (getattr(rows, field) for field in StackedBatches._fields)
+        batches = StackedBatches(*(None if array is None else stacked(array) for array in arrays))
         return batches, np.count_nonzero(batches.segment_ids[:count], axis=(1, 2)).tolist()
 
     def _rows_of(self, step: int, count: int) -> Any:
@@ -220,6 +221,11 @@ def _check(job: TrainingJob) -> None:
     rows = job.rows
     if not rows.loss_mask.any():
         raise TrainingError("no row has a supervised token; give the dataset at least one trace with an answer")
+    weights = rows.loss_weights
+    if weights is not None and not (
+        np.isfinite(weights).all() and weights.min() >= 0 and weights[rows.loss_mask].any()
+    ):
+        raise TrainingError("loss weights must be finite, from 0 on and not all 0; mend what packs the rows")
     if rows.tokens.min() < 0 or rows.tokens.max() >= job.vocab_size:
         raise TrainingError(
             f"token ids {rows.tokens.min()} to {rows.tokens.max()} in the rows, but the vocabulary has "
