@@ -61,7 +61,14 @@ from tunix_eval.data.styles import (
     reasoning_steps,
 )
 from tunix_eval.data.tokenizers import ByteTokenizer, HfTokenizer, SentencePieceTokenizer, open_tokenizer
-from tunix_eval.data.traces import read_traces, trace_line, traces_text
+from tunix_eval.data.traces import (
+    checked_traces,
+    read_traces,
+    scan_traces,
+    trace_line,
+    traces_text,
+    validate_traces,
+)
 from tunix_eval.data.truncation import Truncated, truncate
 from tunix_eval.records import Dataset, Evalset, Generator, TokenizerFactory
 
@@ -118,6 +125,7 @@ __all__ = [
     "check_conversation",
     "check_lengths",
     "check_masks",
+    "checked_traces",
     "contaminated",
     "contamination",
     "conversation",
@@ -151,6 +159,7 @@ __all__ = [
     "read_traces",
     "reasoning_pieces",
     "reasoning_steps",
+    "scan_traces",
     "select",
     "sequences_sha256",
     "split",
@@ -162,6 +171,7 @@ __all__ = [
     "truncate",
     "turn",
     "user_turn",
+    "validate_traces",
     "write_dataset",
     "write_export",
     "written_aside",
