@@ -1,5 +1,6 @@
-"""The contract checks must catch a renderer or tokenizer that breaks its promises."""
+"""The contract checks must catch a renderer, tokenizer or scorer that breaks its promises."""
 
+import itertools
 import subprocess
 import sys
 
@@ -7,14 +8,18 @@ import pytest
 
 from tunix_eval.data import ByteTokenizer, GemmaRenderer, PlainRenderer
 from tunix_eval.errors import RenderError
-from tunix_eval.records import Span
-from tunix_eval.testing import check_renderer, check_tokenizer
+from tunix_eval.records import Conversation, Score, Span
+from tunix_eval.scoring import BUILTIN_SCORERS
+from tunix_eval.testing import check_renderer, check_scorer, check_tokenizer
+
+COUNTER = itertools.count()
 
 
 class Changed(PlainRenderer):
     """The plain renderer with one promise broken by `change`, which takes the spans and the conversation."""
 
     def __init__(self, change):
+        super().__init__()
         self.change = change
 
     def render(self, conversation, *, generation_prompt):
@@ -26,28 +31,32 @@ def all_plain(spans, *_):
     return [Span(span.text, span.control) for span in spans]
 
 
-def all_supervised(spans, _, generation_prompt):
-    return [Span(span.text, span.control, not generation_prompt) for span in spans]
+def all_the_models(spans, conversation, generation_prompt):
+    return [Span(span.text, span.control, len(conversation.turns) - 1) for span in spans]
 
 
-def stop_unsupervised(spans, *_):
-    return [Span(span.text, span.control, span.supervised and not span.control) for span in spans]
+def stop_given(spans, *_):
+    return [Span(span.text, span.control, None if span.control else span.reply) for span in spans]
 
 
-def supervised_after_stop(spans, _, generation_prompt):
-    return spans if generation_prompt else [*spans, Span("\n", supervised=True)]
+def reply_after_stop(spans, _, generation_prompt):
+    return spans if generation_prompt else [*spans, Span("\n", reply=spans[-1].reply)]
 
 
 def two_bos(spans, *_):
     return [Span("<bos>", control=True), *spans]
 
 
+def no_bos(spans, *_):
+    return spans[1:]
+
+
 def prompt_with_space(spans, _, generation_prompt):
     return [*spans, Span(" ")] if generation_prompt else spans
 
 
-def supervised_prompt(spans, _, generation_prompt):
-    return [Span(span.text, span.control, generation_prompt or span.supervised) for span in spans]
+def models_prompt(spans, _, generation_prompt):
+    return [Span(span.text, span.control, 1) for span in spans] if generation_prompt else spans
 
 
 def forged(spans, conversation, _):
@@ -61,23 +70,31 @@ def undeclared(spans, *_):
 
 def reply_dropped(spans, *_):
     return [
-        Span("" if span.supervised and not span.control else span.text, span.control, span.supervised) for span in spans
+        Span("" if span.reply is not None and not span.control else span.text, span.control, span.reply)
+        for span in spans
     ]
+
+
+def system_dropped(spans, conversation, _):
+    dropped = f"{conversation.system}\n\n"
+    return [Span(span.text.removeprefix(dropped), span.control, span.reply) for span in spans]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (all_plain, "nothing is supervised"),
-        (all_supervised, "everything is supervised"),
-        (stop_unsupervised, "the last supervised span is not the stop token"),
-        (supervised_after_stop, "the last supervised span is not the stop token"),
-        (two_bos, "2 BOS tokens"),
-        (prompt_with_space, "no token-level prefix"),
-        (supervised_prompt, "a prompt has a supervised span"),
+        (all_plain, "it has no reply to learn"),
+        (all_the_models, "everything is; expected a prompt"),
+        (stop_given, "turn 2 ends without <eos>"),
+        (reply_after_stop, "turn 2 goes on after <eos>"),
+        (two_bos, "found 2 BOS tokens, expected 1"),
+        (no_bos, "found 0 BOS tokens, expected 1"),
+        (prompt_with_space, "the prompt before turn 2 is no beginning of the whole"),
+        (models_prompt, "the prompt before turn 2 is no beginning of the whole"),
         (forged, "changed the control tokens"),
         (undeclared, "not among the control_tokens"),
-        (reply_dropped, "does not hold the reply"),
+        (reply_dropped, "the edition drops part of what the assistant says in turn 2"),
+        (system_dropped, "the edition drops the system text"),
     ],
 )
 def test_a_renderer_that_breaks_a_promise_is_caught(change, reason):
@@ -102,6 +119,67 @@ class NoSystem(GemmaRenderer):
 
 def test_what_a_renderer_refuses_is_passed_over():
     check_renderer(NoSystem())
+
+
+class RefusesAll(GemmaRenderer):
+    def render(self, conversation, *, generation_prompt):
+        raise RenderError("not today")
+
+
+def test_a_renderer_that_refuses_an_ordinary_exchange_is_caught():
+    with pytest.raises(AssertionError, match="an ordinary exchange is refused: not today"):
+        check_renderer(RefusesAll())
+
+
+class SystemDropped(PlainRenderer):
+    append_only = False
+
+    def render(self, conversation, *, generation_prompt):
+        return super().render(Conversation(conversation.turns), generation_prompt=generation_prompt)
+
+
+def test_what_the_laws_refuse_to_train_on_is_passed_over():
+    check_renderer(SystemDropped())
+
+
+class Scorer:
+    name, version, lower_is_better, bounds = "half", "1", False, (0.0, 1.0)
+
+    def __init__(self, change=lambda item, completion: Score(0.5), parameters=()):
+        self.change, self.parameters = change, dict(parameters)
+
+    def __call__(self, item, completion):
+        return self.change(item, completion)
+
+
+@pytest.mark.parametrize("name", sorted(BUILTIN_SCORERS))
+def test_the_scorers_that_are_built_in_keep_the_contract(name):
+    check_scorer(BUILTIN_SCORERS[name])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda item, completion: Score(None), "a value that is None has no note"),
+        (lambda item, completion: Score(2.0), "the value is 2.0, the bounds are 0.0 and 1.0"),
+        (lambda item, completion: Score(float("nan")), "the value is nan"),
+        (lambda item, completion: 1.0, "gave float, expected a Score"),
+        (lambda item, completion: Score(float(next(COUNTER) % 2)), "for one completion"),
+    ],
+)
+def test_a_scorer_that_breaks_a_promise_is_caught(change, reason):
+    with pytest.raises(AssertionError, match=reason):
+        check_scorer(Scorer(change))
+
+
+def test_a_scorer_that_raises_on_a_missing_answer_is_caught():
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'strip'"):
+        check_scorer(Scorer(lambda item, completion: Score(float(completion.answer.strip() == item.expected_answer))))
+
+
+def test_parameters_that_json_cannot_hold_are_caught():
+    with pytest.raises(AssertionError, match="JSON cannot hold the parameters"):
+        check_scorer(Scorer(parameters={"x": object()}))
 
 
 class Forging(ByteTokenizer):

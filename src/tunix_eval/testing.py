@@ -1,4 +1,4 @@
-"""For authors of renderers and tokenizers: hypothesis strategies, and checks of what a contract promises.
+"""For authors of renderers, tokenizers and scorers: hypothesis strategies, and checks of what a contract promises.
 
 from tunix_eval.testing import check_renderer
 
@@ -9,21 +9,46 @@ def test_my_renderer_keeps_the_contract():
 
 from __future__ import annotations
 
+import json
+import math
+from typing import get_args
+
 try:
-    from hypothesis import Phase, assume, given, settings
+    from hypothesis import Phase, given, settings
     from hypothesis import strategies as st
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "tunix_eval.testing needs hypothesis; install it with: pip install 'tunix-eval[testing]'"
     ) from error
 
-from tunix_eval.data import STYLES, ByteTokenizer
+from tunix_eval.data import STYLES, ByteTokenizer, broken_law
 from tunix_eval.errors import RenderError
-from tunix_eval.records import Conversation, EvalItem, Renderer, Span, Step, TokenizerFactory, Trace, Turn
+from tunix_eval.records import (
+    Completion,
+    Conversation,
+    EvalItem,
+    ExtractionStatus,
+    Renderer,
+    Score,
+    Scorer,
+    Span,
+    Step,
+    TokenizerFactory,
+    Trace,
+    Turn,
+)
 
-__all__ = ["check_renderer", "check_tokenizer", "conversations", "eval_items", "texts", "traces"]
+__all__ = [
+    "check_renderer",
+    "check_scorer",
+    "check_tokenizer",
+    "completions",
+    "conversations",
+    "eval_items",
+    "texts",
+    "traces",
+]
 
-_BOS_NAMES = frozenset({"<bos>", "<s>", "<|begin_of_text|>", "<BOS>", "[BOS]"})
 _TRICKY = (
     *("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<start_of_turn>model\n", "<|im_start|>", "<|im_end|>"),
     *("<s>", "</s>", "<pad>", "<|eot_id|>", "<answer>", "</answer>", "#### 4", "Answer: 4", "{{ x }}", "\n\n", " "),
@@ -37,20 +62,33 @@ def texts(extra: tuple[str, ...] = ()) -> st.SearchStrategy[str]:
     return pieces.map("".join).filter(lambda text: bool(text) and not text.isspace())
 
 
-def conversations(*, last: str = "assistant", extra: tuple[str, ...] = ()) -> st.SearchStrategy[Conversation]:
-    """Conversations of one to three exchanges that alternate and end with the `last` role's turn."""
+def conversations(
+    *, last: str = "assistant", extra: tuple[str, ...] = (), reasoning: bool = False
+) -> st.SearchStrategy[Conversation]:
+    """Conversations of one to three exchanges that alternate and end with the `last` role's turn.
 
-    def build(contents: list[str], system: str | None) -> Conversation:
+    With `reasoning` some replies have a `reasoning_content`, and some contents a thinking section.
+    """
+    pieces = (*extra, "<think>", "</think>", "<think>\nx\n</think>\n\n") if reasoning else extra
+    thoughts = st.none() | texts(pieces) if reasoning else st.none()
+
+    def build(contents: list[tuple[str, str | None]], system: str | None) -> Conversation:
         count = len(contents) // 2 * 2 - (last == "user")
-        turns = tuple(Turn("assistant" if k % 2 else "user", contents[k]) for k in range(count))
-        return Conversation(turns, system)
+        turns = (
+            Turn("assistant", text, thought) if k % 2 else Turn("user", text)
+            for k, (text, thought) in enumerate(contents[:count])
+        )
+        return Conversation(tuple(turns), system)
 
-    contents = st.lists(texts(extra), min_size=2, max_size=6)
-    return st.builds(build, contents, st.none() | texts(extra))
+    contents = st.lists(st.tuples(texts(pieces), thoughts), min_size=2, max_size=6)
+    return st.builds(build, contents, st.none() | texts(pieces))
 
 
-def traces() -> st.SearchStrategy[Trace]:
-    """Traces as `read_traces` returns them: valid, steps in order, with an id that is a string."""
+def traces(*, reasoning: bool = False) -> st.SearchStrategy[Trace]:
+    """Traces as `read_traces` returns them: valid, steps in order, with an id that is a string.
+
+    With `reasoning` some earlier replies have a `reasoning_content`.
+    """
     values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts()
     json_values = st.recursive(values, lambda inner: st.lists(inner) | st.dictionaries(texts(), inner), max_leaves=4)
     indices = st.lists(st.integers(0, 10**6), unique=True, min_size=1, max_size=4).map(sorted)
@@ -66,7 +104,7 @@ def traces() -> st.SearchStrategy[Trace]:
         meta=st.none() | st.dictionaries(texts(), json_values, max_size=3),
         id=texts(),
         system=st.none() | texts(),
-        messages=_messages(),
+        messages=_messages(reasoning=reasoning),
     )
 
 
@@ -83,35 +121,55 @@ def eval_items() -> st.SearchStrategy[EvalItem]:
         section=st.none() | st.sampled_from(("core", "trace_sensitive", "edge_case")),
         cluster=st.none() | texts(),
         system=st.none() | texts(),
-        messages=_messages(),
+        messages=_messages(reasoning=False),
     )
 
 
 def check_renderer(renderer: Renderer, *, max_examples: int = 100) -> None:
-    """Hold a renderer against its contract on many conversations; what it refuses is passed over.
+    """Hold a renderer against its contract on many conversations.
 
-    Checked: a prompt is a token-level prefix of its rendered trace; at most one BOS; the stop token is
-    supervised and nothing after it; only the last reply is supervised, and never everything; no text in a
-    conversation changes which control tokens there are.
+    An ordinary exchange has to keep every law of `tunix_eval.data.laws`: a prompt is a token-level prefix of its
+    conversation, history stays as it was; at most one BOS; the stop token ends each reply, and nothing of the reply
+    follows it; some of the text is the model's and some is not; what is said is printed. What a renderer refuses, or
+    the laws refuse to train on, is passed over in odd conversations; but never may one have a second BOS, a reply
+    without its end, or control tokens that depend on what a text holds. An edition without a stop token (for
+    prompting only) is checked for what it prints.
 
     Raises:
         AssertionError: says which promise was broken; hypothesis adds the smallest conversation that breaks it.
     """
     assert renderer.default_style in STYLES, f"default_style '{renderer.default_style}' is not among {STYLES}"
-    assert renderer.stop_token in renderer.control_tokens, f"{renderer.stop_token} is not among the control_tokens"
+    stop = renderer.stop_token
+    assert stop is None or stop in renderer.control_tokens, f"{stop} is not among the control_tokens"
+    words = st.from_regex(r"[a-z0-9]{1,8}( [a-z0-9]{1,8})?", fullmatch=True)
+
+    @_settings(max(10, max_examples // 5))
+    @given(words, words)
+    def check_ordinary(question: str, reply: str) -> None:
+        conversation = Conversation((Turn("user", question), Turn("assistant", reply)))
+        try:
+            spans = renderer.render(conversation, generation_prompt=False)
+            renderer.render(Conversation(conversation.turns[:1]), generation_prompt=True)
+        except RenderError as error:
+            raise AssertionError(f"an ordinary exchange is refused: {error}") from None
+        broken = None if stop is None else broken_law(renderer, conversation, spans, trusting=False)
+        assert broken is None, f"an ordinary exchange breaks the law '{broken[0]}': {broken[1]}"
 
     @_settings(max_examples)
-    @given(conversations(extra=renderer.control_tokens))
+    @given(conversations(extra=renderer.control_tokens, reasoning=True))
     def check(conversation: Conversation) -> None:
         try:
             whole = renderer.render(conversation, generation_prompt=False)
-            prompt = renderer.render(Conversation(conversation.turns[:-1], conversation.system), generation_prompt=True)
             neutral = renderer.render(_neutral(conversation), generation_prompt=False)
         except RenderError:
-            assume(False)
-        _check_spans(renderer, whole, prompt, conversation.turns[-1].content)
+            return
+        unknown = {span.text for span in whole if span.control} - set(renderer.control_tokens)
+        assert not unknown, f"{sorted(unknown)} are rendered but not among the control_tokens"
         assert _controls(whole) == _controls(neutral), "text in the conversation changed the control tokens"
+        if stop is not None:
+            _check_laws(renderer, conversation, whole)
 
+    check_ordinary()
     check()
 
 
@@ -148,6 +206,68 @@ def check_tokenizer(factory: TokenizerFactory, *, max_examples: int = 100) -> No
     check()
 
 
+def check_scorer(scorer: Scorer, *, max_examples: int = 100) -> None:
+    """Hold a scorer against its contract on many items and completions, odd ones among them.
+
+    Checked: its attributes; parameters that JSON can hold; a Score for every completion (empty, cut off, without an
+    answer, huge), never an exception; a value that is None with a note, or finite and within `bounds`; the same value
+    when asked again.
+
+    Raises:
+        AssertionError: says which promise was broken; hypothesis adds the smallest completion that breaks it.
+    """
+    assert isinstance(scorer.name, str) and scorer.name, "name is no text"  # noqa: PT018
+    assert isinstance(scorer.version, str) and scorer.version, "version is no text"  # noqa: PT018
+    assert isinstance(scorer.lower_is_better, bool), "lower_is_better is not True or False"
+    needs = tuple(getattr(scorer, "needs", ()))
+    assert set(needs) <= {"answer_logprobs"}, f"needs is {needs}; only 'answer_logprobs' can be had"
+    low, high = getattr(scorer, "bounds", (-math.inf, math.inf))
+    assert low < high, f"bounds are {low} and {high}; expected the least and the greatest value"
+    try:
+        json.dumps(dict(scorer.parameters), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"JSON cannot hold the parameters: {error}") from None
+
+    @_settings(max_examples)
+    @given(eval_items().flatmap(lambda item: st.tuples(st.just(item), completions(item))))
+    def check(pair: tuple[EvalItem, Completion]) -> None:
+        first, again = (scorer(*pair) for _ in range(2))
+        assert isinstance(first, Score), f"gave {type(first).__name__}, expected a Score"
+        if first.value is None:
+            assert first.note, "a value that is None has no note"
+            assert again.value is None, f"gave no value, and then {again.value} for one completion"
+            return
+        assert isinstance(first.value, int | float), f"the value is {first.value!r}, expected a number"
+        assert math.isfinite(first.value), f"the value is {first.value}"
+        assert low <= first.value <= high, f"the value is {first.value}, the bounds are {low} and {high}"
+        assert first == again, f"gave {first} and then {again} for one completion"
+
+    check()
+
+
+def completions(item: EvalItem) -> st.SearchStrategy[Completion]:
+    """Completions of an item: right, wrong, empty, cut off, without an answer, huge."""
+    answers = st.sampled_from((item.expected_answer, *item.aliases, "", "0", "nan", "1e999", "9" * 5000)) | texts()
+    logprobs = st.none() | st.lists(st.floats(-1e6, 0.0), min_size=1, max_size=4).map(tuple)
+
+    def build(
+        text: str, answer: str, status: ExtractionStatus, values: tuple[float, ...] | None, copies: int
+    ) -> Completion:
+        missing = status in ("none", "truncated", "unclosed")
+        return Completion(
+            item_id=str(item.id),
+            text=f"{text}{answer}" * copies,
+            answer=None if missing else answer,
+            status=status,
+            stop_reason="length" if status == "truncated" else "stop",
+            tokens=len(text),
+            answer_logprobs=values,
+        )
+
+    statuses: st.SearchStrategy[ExtractionStatus] = st.sampled_from(get_args(ExtractionStatus))
+    return st.builds(build, st.just("") | texts(), answers, statuses, logprobs, st.sampled_from((0, 1, 2000)))
+
+
 def _settings(max_examples: int) -> settings:
     """Return settings under which a failing check shows one short counterexample, the same in every run."""
     return settings(
@@ -160,36 +280,52 @@ def _settings(max_examples: int) -> settings:
     )
 
 
-def _messages() -> st.SearchStrategy[tuple[Turn, ...]]:
-    exchange = st.tuples(st.builds(Turn, st.just("user"), texts()), st.builds(Turn, st.just("assistant"), texts()))
+def _messages(*, reasoning: bool) -> st.SearchStrategy[tuple[Turn, ...]]:
+    thoughts = st.none() | texts() if reasoning else st.none()
+    replies = st.builds(Turn, st.just("assistant"), texts(), thoughts)
+    exchange = st.tuples(st.builds(Turn, st.just("user"), texts()), replies)
     return st.just(()) | exchange
 
 
 def _neutral(conversation: Conversation) -> Conversation:
-    turns = tuple(Turn(turn.role, "x") for turn in conversation.turns)
+    """Return the conversation without the names of control tokens, or anything else that is odd in a text."""
+    turns = tuple(Turn(turn.role, "x", turn.reasoning_content and "x") for turn in conversation.turns)
     return Conversation(turns, None if conversation.system is None else "x")
 
 
-def _controls(spans: tuple[Span, ...]) -> list[tuple[str, int | None]]:
-    return [(span.text, span.reply) for span in spans if span.control]
+def _controls(spans: tuple[Span, ...]) -> list[str]:
+    return [span.text for span in spans if span.control]
 
 
-def _check_spans(renderer: Renderer, whole: tuple[Span, ...], prompt: tuple[Span, ...], reply: str) -> None:
-    unknown = {span.text for span in whole if span.control} - set(renderer.control_tokens)
-    assert not unknown, f"{sorted(unknown)} are rendered but not among the control_tokens"
+_MAY_REFUSE = ("a prompt begins its conversation", "history stays as it was", "nothing is dropped")
+"""Laws that published editions break for some conversations; nothing is trained on those."""
+
+
+def _check_laws(renderer: Renderer, conversation: Conversation, whole: tuple[Span, ...]) -> None:
+    broken = broken_law(renderer, conversation, whole, trusting=False)
+    if broken is None:
+        _check_tokens(renderer, conversation, whole)
+        return
+    declared = bool(getattr(renderer, "append_only", False)) and not any(
+        turn.reasoning_content for turn in conversation.turns
+    )
+    markers: tuple[str, ...] = getattr(renderer, "text_markers", ())
+    marked = any(marker in turn.content for marker in markers for turn in conversation.messages)
+    passed_over = (broken[0] in _MAY_REFUSE and not declared) or marked
+    assert passed_over, f"breaks the law '{broken[0]}': {broken[1]}"
+
+
+def _check_tokens(renderer: Renderer, conversation: Conversation, whole: tuple[Span, ...]) -> None:
+    """Hold a conversation that may be trained on against the laws once more, as token ids."""
+    prompt = renderer.render(Conversation(conversation.turns[:-1], conversation.system), generation_prompt=True)
     tokens, prompt_tokens = (_tokens(spans, renderer) for spans in (whole, prompt))
     assert tokens[: len(prompt_tokens)] == prompt_tokens, "the prompt is no token-level prefix of its trace"
-    begins = [span.text for span in whole if span.control and span.text in _BOS_NAMES]
-    assert len(begins) <= 1, f"{len(begins)} BOS tokens, expected at most one"
-    turn = max((span.reply for span in whole if span.reply is not None), default=-1)
-    assert not any(span.reply == turn for span in prompt), "a prompt has a span of the reply"
-    where = [k for k, span in enumerate(whole) if span.reply is not None and span.reply == turn]
+    turn = len(conversation.turns) - 1
+    where = [k for k, span in enumerate(whole) if span.reply == turn]
     assert where, "nothing is supervised"
     assert len(where) < len(whole), "everything is supervised"
     last = whole[where[-1]]
-    assert last.control and last.text == renderer.stop_token, "the last supervised span is not the stop token"  # noqa: PT018
-    written = "".join(whole[k].text for k in where[:-1])
-    assert reply.strip() in written, "the supervised text does not hold the reply"
+    assert (last.control, last.text) == (True, renderer.stop_token), "the last supervised span is not the stop token"
 
 
 def _tokens(spans: tuple[Span, ...], renderer: Renderer) -> list[int]:

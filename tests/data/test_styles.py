@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunix_eval.data import STYLES, answer_mark, conversation, model_text, prompt_conversation
+from tunix_eval.data import (
+    STYLES,
+    answer_mark,
+    conversation,
+    model_text,
+    prompt_conversation,
+    reasoning_pieces,
+    reasoning_steps,
+)
 from tunix_eval.errors import UnknownNameError
 from tunix_eval.records import AnswerRule, Conversation, EvalItem, Step, Trace, Turn
 
@@ -67,3 +75,29 @@ def test_an_unknown_style_is_named_with_a_suggestion():
     for call in (lambda: answer_mark("number"), lambda: model_text(TRACE, "number")):
         with pytest.raises(UnknownNameError, match=r"no style named 'number'.*Did you mean 'numbered'"):
             call()
+
+
+@given(st.sampled_from(STYLES), st.text(min_size=1), st.lists(st.text("xy{}\n", min_size=1), min_size=1))
+def test_the_pieces_of_a_reply_join_to_it_and_hold_each_step_and_the_answer(style, answer, steps):
+    trace = Trace(
+        trace_version="1",
+        prompt="p",
+        final_answer=answer,
+        steps=tuple(Step(i, f"type {i}", content) for i, content in enumerate(steps)),
+    )
+    pieces = reasoning_pieces(trace, style)
+    assert "".join(piece.text for piece in pieces) == model_text(trace, style)
+    assert [piece.text for piece in pieces if piece.kind == "answer"] == [answer]
+    written = [(piece.text, piece.step_type) for piece in pieces if piece.kind == "step"]
+    wanted = [] if style == "none" else [(content, f"type {i}") for i, content in enumerate(steps)]
+    assert [kind for _, kind in written] == [kind for _, kind in wanted]
+    assert all(content in text for (text, _), (content, _) in zip(written, wanted, strict=True))
+
+
+def test_the_reasoning_ends_where_the_answer_begins():
+    assert [reasoning_steps(TRACE, style).splitlines()[-1:] for style in STYLES] == [
+        ["Answer: "],
+        ["#### "],
+        ["<answer>"],
+        [],
+    ]

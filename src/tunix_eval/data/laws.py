@@ -49,23 +49,28 @@ def check_conversation(
 
 
 def broken_law(
-    renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], *, replies: Collection[int] | None = None
+    renderer: Renderer,
+    conversation: Conversation,
+    spans: tuple[Span, ...],
+    *,
+    replies: Collection[int] | None = None,
+    trusting: bool = True,
 ) -> Broken | None:
-    """Return the first law that fails and what breaks it, or None."""
+    """Return the first law that fails and what breaks it, or None.
+
+    A renderer that declares `append_only` is not asked for other renders, unless `trusting` is off.
+    """
     stop = renderer.stop_token
     if stop is None:
         return "an edition has a stop token", "it prints none after a reply and is for prompting only"
+    trusts = trusting and getattr(renderer, "append_only", False)
     turns = conversation.turns
     supervised = [k for k, turn in enumerate(turns) if turn.role == "assistant" and (replies is None or k in replies)]
     return (
         _broken_spans(renderer, stop, spans, supervised)
         or _broken_texts(renderer, conversation, spans)
         or _broken_start(conversation, supervised)
-        or (
-            None
-            if getattr(renderer, "append_only", False)
-            else _broken_renders(renderer, conversation, spans, supervised)
-        )
+        or (None if trusts else _broken_renders(renderer, conversation, spans, supervised))
     )
 
 
@@ -86,12 +91,12 @@ def _broken_spans(renderer: Renderer, stop: str, spans: tuple[Span, ...], superv
         reply = span.reply
     if reply is not None and reply not in ended:
         return "the stop token follows the reply", f"turn {reply + 1} ends without {stop}"
-    if begins > 1 or (bos and begins != 1):
-        return "one BOS at most", f"found {begins} BOS tokens, expected {1 if bos else 'at most 1'}"
     if not supervised or not ended:
         return "something is the model's", "it has no reply to learn"
     if not given:
         return "something is the model's", "everything is; expected a prompt"
+    if begins > 1 or (bos and begins != 1):
+        return "one BOS at most", f"found {begins} BOS tokens, expected {1 if bos else 'at most 1'}"
     unmarked = [k for k in supervised if k not in ended]
     if unmarked:
         return (
@@ -123,9 +128,7 @@ def _broken_start(conversation: Conversation, supervised: list[int]) -> Broken |
 def _broken_renders(
     renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], supervised: list[int]
 ) -> Broken | None:
-    """Laws that only other renders decide, for renderers that do not keep them by construction."""
-    if getattr(renderer, "append_only", False):
-        return None
+    """Laws that only other renders decide."""
     return (
         _dropped(conversation, spans)
         or next(filter(None, (_broken_prompt(renderer, conversation, spans, k) for k in supervised)), None)
