@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from tunix_eval.data.datasets import build_dataset, on_holdout_side, read_dataset, write_dataset
 from tunix_eval.data.differences import DatasetDifference, TraceChange, diff_datasets, difference_text
-from tunix_eval.data.evalsets import DataWarning, contaminated, evalset_text, make_evalset, read_evalset
+from tunix_eval.data.evalsets import DataWarning, evalset_text, make_evalset, read_evalset
 from tunix_eval.data.exports import EXPORT_FORMATS, export_lines, write_export
 from tunix_eval.data.files import written_aside
 from tunix_eval.data.generators import (
@@ -21,7 +21,9 @@ from tunix_eval.data.generators import (
     golden_dataset,
 )
 from tunix_eval.data.laws import broken_law, check_conversation
+from tunix_eval.data.lenient import LenientRead, Rejected, read_traces_leniently, rejected_text
 from tunix_eval.data.manifests import STRATEGIES, dataset_key, manifest_text
+from tunix_eval.data.mapping import map_records
 from tunix_eval.data.packing import fill, pack
 from tunix_eval.data.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.questions import eval_v1, eval_v2
@@ -49,7 +51,7 @@ from tunix_eval.data.sequences import (
     sequences_sha256,
     stop_ids,
 )
-from tunix_eval.data.splits import ContaminatedItem, Contamination, contamination, dedupe, split
+from tunix_eval.data.splits import ContaminatedItem, Contamination, contaminated, contamination, dedupe, split
 from tunix_eval.data.styles import (
     STYLES,
     Piece,
@@ -110,12 +112,15 @@ __all__ = [
     "GemmaRenderer",
     "HfRenderer",
     "HfTokenizer",
+    "LenientRead",
     "Piece",
     "PlainRenderer",
     "Prediction",
     "Predictions",
+    "Rejected",
     "SentencePieceTokenizer",
     "TraceChange",
+    "TraceCount",
     "Truncated",
     "addition_dataset",
     "addition_heldout",
@@ -146,19 +151,23 @@ __all__ = [
     "generation_prompt",
     "make_evalset",
     "manifest_text",
+    "map_records",
     "match_predictions",
     "model_text",
     "model_turn",
     "on_holdout_side",
     "open_tokenizer",
     "pack",
+    "parse_traces",
     "prompt_conversation",
     "read_dataset",
     "read_evalset",
     "read_predictions",
     "read_traces",
+    "read_traces_leniently",
     "reasoning_pieces",
     "reasoning_steps",
+    "rejected_text",
     "scan_traces",
     "select",
     "sequences_sha256",
@@ -174,5 +183,6 @@ __all__ = [
     "validate_traces",
     "write_dataset",
     "write_export",
+    "write_traces",
     "written_aside",
 ]

@@ -12,6 +12,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -30,6 +31,7 @@ _CHECKED_AT_ONCE = 500
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _ANY_DECODER = msgspec.json.Decoder()
+_ID = attrgetter("id")
 _UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _KEY = re.compile(rb'"[ \t\r]*:')
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
@@ -71,7 +73,8 @@ class RecordFormat(Generic[T]):
         noun: what a line holds, for messages.
         flaw: returns what is wrong with a record that fits the schema, or None.
         sound: takes the bytes of lines and their records; True promises that `flaw` and `structural_flaw` find
-            nothing in any of them, False promises nothing.
+            nothing in any of them and that `tidy` changes none, False promises nothing.
+        tidy: returns a record that has no flaw in its canonical form.
     """
 
     def __init__(
@@ -79,12 +82,14 @@ class RecordFormat(Generic[T]):
         record: type[T],
         noun: str,
         flaw: Callable[[T], str | None],
-        sound: Callable[[bytes, list[T]], bool] | None = None,
+        sound: Callable[[bytes, list[T]], bool] = lambda data, records: False,
+        tidy: Callable[[T], T] = lambda record: record,
     ) -> None:
         self.record = record
         self.noun = noun
         self.flaw = flaw
         self.sound = sound
+        self.tidy = tidy
         decoder = msgspec.json.Decoder(record)
         self.decode = decoder.decode
         self.decode_lines = decoder.decode_lines
@@ -150,7 +155,7 @@ class RecordFormat(Generic[T]):
             record = self.decode(line)
         except (ValueError, RecursionError) as error:
             return error
-        return self.flaw(record) or structural_flaw(line) or record
+        return self.flaw(record) or structural_flaw(line) or self.tidy(record)
 
     def _decoded(self, data: bytes, count: int) -> list[T] | None:
         """Return the records of so many lines if every line is sound, or None where that is not sure."""
@@ -158,9 +163,9 @@ class RecordFormat(Generic[T]):
             records = self.decode_lines(data)
             if len(records) != count:
                 return None
-            if self.sound is not None and self.sound(data, records):
+            if self.sound(data, records):
                 return records
-            return None if any(map(self.flaw, records)) or not _unambiguous(data) else records
+            return None if any(map(self.flaw, records)) or not unambiguous(data) else list(map(self.tidy, records))
         except (ValueError, RecursionError):
             return None
 
@@ -193,7 +198,9 @@ class Problems:
 
     def error(self, source: Source, record: type[Any]) -> DataError:
         """Return the error for all of them."""
-        shown = [f"{source.where(problem.number)}: {problem.reason(record)}" for problem in self._first]
+        shown = [
+            f"{source.where(problem.number)}: {source.in_own_words(problem.reason(record))}" for problem in self._first
+        ]
         if self.count > len(shown):
             shown.append(f"and {self.count - len(shown)} more bad {source.unit}s")
         return DataError("\n".join(shown))
@@ -207,7 +214,9 @@ class IdTable:
 
     def extend(self, records: Iterable[_Record]) -> None:
         """Take in the ids of records that have one."""
-        self._hashes.extend([hash(str(record.id)) for record in records if record.id is not None])
+        ids = list(map(_ID, records))
+        texts = ids if set(map(type, ids)) == {str} else [str(id_) for id_ in ids if id_ is not None]
+        self._hashes.extend(map(hash, texts))
 
     def suspects(self) -> frozenset[int]:
         """Return the hashes that more than one id has; different ids may share one."""
@@ -298,14 +307,22 @@ def _lines_of_one_object(data: bytes) -> int:
     return len(starts) + 1 if between else 0
 
 
-def key_count(data: bytes) -> int | None:
-    """Count the quotes before a colon: one a key and more; None where a space may stand between a key and its colon.
+def key_marks(data: bytes) -> tuple[int, bool]:
+    """Count the quotes before a colon, and tell whether no quote stands before a space, an escape or such.
 
-    Of what is JSON with no such space, it is at least the number of keys.
+    If so, no text begins with white space, and of what is JSON the count is at least the number of keys.
     """
     text = np.frombuffer(data, np.uint8)
-    before = text[np.flatnonzero(text == ord(":")) - 1]
-    return None if (before <= ord(" ")).any() else int(np.count_nonzero(before == ord('"')))
+    quotes, after = text[:-1] == ord('"'), text[1:]
+    keys = int(np.count_nonzero(quotes & (after == ord(":"))))
+    quotes &= (after <= ord(" ")) | (after == ord("\\"))
+    return keys, data.isascii() and not quotes.any()
+
+
+def spaced_colons(data: bytes) -> bool:
+    """Tell whether a space may stand between a key and its colon."""
+    text = np.frombuffer(data, np.uint8)
+    return bool((text[np.flatnonzero(text == ord(":")) - 1] <= ord(" ")).any())
 
 
 def bounded(data: bytes) -> bool:
@@ -319,7 +336,7 @@ def bounded(data: bytes) -> bool:
     return all(line.count(b"[") + line.count(b"{") <= limit for line in data.split(b"\n"))
 
 
-def _unambiguous(data: bytes) -> bool:
+def unambiguous(data: bytes) -> bool:
     """Tell whether lines that were decoded surely repeat no key and keep the limits; slower, and sure more often.
 
     Decoding drops repeated keys, so that the canonical text has fewer. What looks like a key inside of a text looks

@@ -7,7 +7,7 @@ import decimal
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -42,7 +42,7 @@ def row_source(path: Path, name: str | None = None, on_progress: Progress | None
     return Source(called, lambda: _chunks(path, called, on_progress), "row", ": row ")
 
 
-def write_rows(traces: Iterable[Trace], file: IO[bytes]) -> None:
+def write_rows(traces: Iterable[Trace], file: BinaryIO) -> None:
     """Write traces as Parquet, meta as JSON text; equal traces give equal bytes under one version of pyarrow.
 
     Raises:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tunix_eval.data.explain import first_blank, message_flaw
-from tunix_eval.data.jsonl import RecordFormat, bounded, encode, encode_lines, key_count
+from tunix_eval.data.jsonl import RecordFormat, bounded, encode, encode_lines, key_marks, spaced_colons
 from tunix_eval.data.lines import Progress, Source, bytes_source
 from tunix_eval.data.parquet import record_source
 from tunix_eval.records import Trace
@@ -64,7 +63,7 @@ def scan_traces(path: Path, *, source: str | None = None) -> Iterator[list[Trace
     for traces in TRACE_FORMAT.scan(lines):
         if namer is None and any(trace.id is None for trace in traces):
             namer = IdMaker(_made_earlier(lines))
-        yield _finished(traces, namer or IdMaker(frozenset()))
+        yield _with_ids(traces, namer or IdMaker(frozenset()))
 
 
 def validate_traces(path: Path, *, source: str | None = None, on_progress: Progress | None = None) -> TraceCount:
@@ -136,44 +135,84 @@ def _flaw(trace: Trace) -> str | None:
     return message_flaw(trace.messages)
 
 
-_VERSION, _PROMPT, _ANSWER, _SYSTEM = map(attrgetter, ("trace_version", "prompt", "final_answer", "system"))
-_ID, _META, _STEPS, _MESSAGES = map(attrgetter, ("id", "meta", "steps", "messages"))
-_INDEX, _TYPE, _CONTENT = map(attrgetter, ("i", "type", "content"))
+_VERSION, _PROMPT, _ANSWER, _STEPS = map(attrgetter, ("trace_version", "prompt", "final_answer", "steps"))
+_ID, _INDEX, _TYPE, _CONTENT = map(attrgetter, ("id", "i", "type", "content"))
 _TRACE_KEYS, _STEP_KEYS = 4, 3
 """Those that are always there."""
+_NESTING = (dict, list)
 _LARGE = 1 << 63
 
 
 def _sound(data: bytes, traces: list[Trace]) -> bool:
-    steps = list(chain.from_iterable(map(_STEPS, traces)))
-    turns = list(chain.from_iterable(map(_MESSAGES, traces)))
-    systems = [system for system in map(_SYSTEM, traces) if system is not None]
-    texts = chain(map(_PROMPT, traces), map(_ANSWER, traces), map(_CONTENT, steps), map(_CONTENT, turns), systems)
-    if any(map(str.isspace, texts)) or any(map(str.isspace, {*map(_VERSION, traces), *map(_TYPE, steps)})):
+    keys, rare, nested = (_TRACE_KEYS + 1) * len(traces), list[Trace](), list[dict[str, Any]]()
+    # Without calls, which would take as long as what they do; the rare is put aside.
+    for trace in traces:
+        last = -1
+        for step in trace.steps:
+            if step.i <= last:
+                return False
+            last = step.i
+        keys += _STEP_KEYS * len(trace.steps)
+        id_, meta = trace.id, trace.meta
+        if type(id_) is not str or not id_ or trace.messages or trace.system is not None:
+            rare.append(trace)
+        if meta is not None:
+            keys += 1 + len(meta)
+            for value in meta.values():
+                kind = type(value)
+                if kind is not str and (kind in _NESTING or (kind is int and not -_LARGE < value < _LARGE)):
+                    nested.append(meta)
+                    break
+    marks, plain = key_marks(data)
+    if not plain and (_blank(traces) or spaced_colons(data)):
         return False
-    ids = [id_ for id_ in map(_ID, traces) if id_ is not None]
-    if "" in ids or not _rising(traces, steps) or not all(abs(id_) < _LARGE for id_ in ids if type(id_) is int):
-        return False
-    metas = [meta for meta in map(_META, traces) if meta is not None]
+    more = [*map(_more_keys, rare), _inner_keys(nested)]
+    return None not in more and marks == keys + sum(filter(None, more))
+
+
+def _more_keys(trace: Trace) -> int | None:
+    """Count the keys for id, system and messages, without that for the id that most have; None where one has a flaw."""
+    keys = 0
+    if trace.id is None:
+        keys -= 1
+    elif trace.id == "" or (type(trace.id) is int and abs(trace.id) >= _LARGE):
+        return None
+    if trace.system is not None:
+        if trace.system.isspace():
+            return None
+        keys += 1
+    if trace.messages:
+        if message_flaw(trace.messages):
+            return None
+        keys += 1 + sum(2 + (turn.reasoning_content is not None) for turn in trace.messages)
+    return keys
+
+
+def _inner_keys(metas: list[dict[str, Any]]) -> int | None:
+    """Count the keys in what metas hold, without their own; None where that is not sure, or a limit may be broken."""
+    if not metas:
+        return 0
     held = encode_lines(metas)
-    keys = _TRACE_KEYS * len(traces) + _STEP_KEYS * len(steps) + len(ids) + len(systems) + len(metas)
-    if turns:
-        if any(turn.role == "system" for turn in turns):
-            return False
-        keys += sum(map(bool, map(_MESSAGES, traces))) + sum(2 + bool(turn.reasoning_content) for turn in turns)
-    # A quote that is part of a text in meta may stand in the file as another escape, and count there as no key.
-    return b'\\":' not in held and key_count(data) == keys + held.count(b'":') and bounded(held)
+    # A quote that is part of a text may stand in the file as another escape, and count there as no key.
+    if b'\\":' in held or not bounded(held):
+        return None
+    return held.count(b'":') - sum(map(len, metas))
 
 
-def _rising(traces: Sequence[Trace], steps: Sequence[Any]) -> bool:
-    """Tell whether the steps of every trace stand in the order of `i`, which is then unique."""
-    index = np.fromiter(map(_INDEX, steps), np.int64, len(steps))
-    rises = index[1:] > index[:-1]
-    rises[np.cumsum([len(trace.steps) for trace in traces[:-1]], dtype=np.int64) - 1] = True
-    return bool(rises.all())
+def _blank(traces: Sequence[Trace]) -> bool:
+    steps = list(chain.from_iterable(map(_STEPS, traces)))
+    own = chain(map(_PROMPT, traces), map(_ANSWER, traces), map(_VERSION, traces))
+    return any(map(str.isspace, chain(own, map(_CONTENT, steps), map(_TYPE, steps))))
 
 
-TRACE_FORMAT = RecordFormat(Trace, "trace", _flaw, _sound)
+def _in_step_order(trace: Trace) -> Trace:
+    indices = [step.i for step in trace.steps]
+    if indices == sorted(indices):
+        return trace
+    return msgspec.structs.replace(trace, steps=tuple(sorted(trace.steps, key=_INDEX)))
+
+
+TRACE_FORMAT = RecordFormat(Trace, "trace", _flaw, _sound, _in_step_order)
 
 
 class IdMaker:
@@ -206,28 +245,18 @@ class IdMaker:
 
 
 def identified(traces: Iterable[Trace]) -> list[Trace]:
-    """Return traces with their steps in order and with ids that are strings."""
+    """Return traces with ids that are strings, made ones where there is none."""
     listed = list(traces)
-    return _finished(listed, IdMaker(frozenset(str(trace.id) for trace in listed if trace.id is not None)))
+    if set(map(type, map(_ID, listed))) <= {str}:
+        return listed
+    return _with_ids(listed, IdMaker(frozenset(str(trace.id) for trace in listed if trace.id is not None)))
 
 
-def _finished(traces: list[Trace], maker: IdMaker) -> list[Trace]:
-    steps = list(chain.from_iterable(map(_STEPS, traces)))
-    if set(map(type, map(_ID, traces))) == {str} and _rising(traces, steps):
-        return traces
-    return [_with_id(_in_step_order(trace), maker) for trace in traces]
-
-
-def _in_step_order(trace: Trace) -> Trace:
-    indices = [step.i for step in trace.steps]
-    if indices == sorted(indices):
-        return trace
-    return msgspec.structs.replace(trace, steps=tuple(sorted(trace.steps, key=_INDEX)))
+def _with_ids(traces: Sequence[Trace], maker: IdMaker) -> list[Trace]:
+    return [trace if isinstance(trace.id, str) else _with_id(trace, maker) for trace in traces]
 
 
 def _with_id(trace: Trace, maker: IdMaker) -> Trace:
-    if isinstance(trace.id, str):
-        return trace
     return msgspec.structs.replace(trace, id=maker.make(trace) if trace.id is None else str(trace.id))
 
 

@@ -1,0 +1,252 @@
+"""Traces from other people's files: which of their keys is which of our fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tunix_eval.data.explain import structural_flaw
+from tunix_eval.data.jsonl import encode, unambiguous
+from tunix_eval.data.lenient import LenientRead, sift_leniently
+from tunix_eval.data.lines import Chunk, Progress, Refused
+from tunix_eval.data.parquet import record_source
+from tunix_eval.data.traces import TRACE_FORMAT, identified
+from tunix_eval.errors import DataError, SpecError, unknown_name
+from tunix_eval.records import Trace
+from tunix_eval.specs import AnswerRuleName
+
+STEP_TYPE = "reasoning"
+"""Of steps that were text."""
+_FIELDS = tuple(field for field in Trace.__struct_fields__ if field != "trace_version")
+_BOX = "\\boxed{"
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+_THINK = re.compile(r"</?think>")
+_decode_any = msgspec.json.Decoder().decode
+
+
+def map_records(
+    path: Path,
+    *,
+    fields: Mapping[str, str],
+    split: AnswerRuleName | None = None,
+    source: str | None = None,
+    lenient: bool = False,
+    name: str | None = None,
+    on_progress: Progress | None = None,
+) -> LenientRead:
+    """Read traces from a `.jsonl`, `.jsonl.gz` or `.parquet` file whose lines have keys of their own.
+
+    Args:
+        path: the file.
+        fields: field of a trace -> key of the file, with dots where it stands in an object of the line. A field that
+            is not named is read from the key of its own name, where there is one. All other keys are kept below meta.
+        split: how the text of `final_answer` holds the reasoning and then the answer: `hashes`, `answer` and `tags`
+            cut it at the last mark; under `boxed` and `last_number` all of it is the reasoning.
+        source: goes to meta.source; what the line has there moves to meta.original_source.
+        lenient: give bad lines back instead of refusing the file.
+        name: what errors call the file, by default its path.
+        on_progress: called with the bytes of the file that are done, and all of them.
+
+    Steps may be a text, of which each line that is not blank is one; a list of texts; or a list of steps as ours,
+    whose `i` and `type` may be missing.
+
+    Raises:
+        SpecError: a field that there is not, or steps that are both mapped and split off.
+        DataError: `file:line: key: reason` for the first 20 bad lines, and a count of the rest.
+
+    Source: docs/formats.md, "Trace".
+    """
+    for field in fields:
+        if field not in _FIELDS:
+            raise unknown_name("field of a trace", field, _FIELDS)
+    if split is not None and "steps" in fields:
+        raise SpecError(f"steps are mapped to '{fields['steps']}' and split off the answer; give one of the two")
+    if split is not None and split not in _SPLITS:
+        raise unknown_name("way to split an answer", split, _SPLITS)
+    convert = _Conversion(dict(fields), split, source)
+    lines = replace(record_source(path, name, on_progress), renamed=_renamed(fields, split))
+    if lenient:
+        return sift_leniently(lines, convert=convert)
+    mapped = replace(lines, chunks=lambda: map(convert, lines.chunks()))
+    return LenientRead(identified(chain.from_iterable(TRACE_FORMAT.scan(mapped))), [])
+
+
+def _renamed(fields: Mapping[str, str], split: str | None) -> dict[str, str]:
+    renamed = {field: key for field, key in fields.items() if field != key}
+    return renamed if split is None else {"steps": fields.get("final_answer", "final_answer")} | renamed
+
+
+class _Conversion:
+    """Makes the lines of traces from those of a file."""
+
+    def __init__(self, fields: dict[str, str], split: AnswerRuleName | None, source: str | None) -> None:
+        self._fields = {field: field for field in _FIELDS} | fields
+        self._mapped = frozenset(fields)
+        self._split = split
+        self._source = source
+
+    def __call__(self, chunk: Chunk) -> Chunk:
+        lines = chunk.data.split(b"\n")
+        refused = list(chunk.refused)
+        for k, line in enumerate(lines):
+            if line and not line.isspace():
+                try:
+                    lines[k] = self._line(line)
+                except DataError as error:
+                    lines[k] = b""
+                    refused.append(Refused(chunk.first + k, line, str(error)))
+        return Chunk(b"\n".join(lines), chunk.first, tuple(refused))
+
+    def _line(self, line: bytes) -> bytes:
+        try:
+            record = _decode_any(line)
+        except (ValueError, RecursionError):
+            return line
+        if not isinstance(record, dict):
+            return line
+        if not _surely_sound(line) and (reason := structural_flaw(line)):
+            raise DataError(reason)
+        return encode(self._trace(record))
+
+    def _trace(self, record: dict[str, Any]) -> dict[str, Any]:
+        found = {field: _value_at(record, key) for field, key in self._fields.items()}
+        for field in self._mapped:
+            if found[field] is msgspec.UNSET and field in ("prompt", "final_answer", "steps"):
+                raise DataError(f"{self._fields[field]}: is missing; it is mapped to {field}")
+        # A key of our own name is another thing where the field is mapped to another key.
+        taken = {field: value for field, value in found.items() if value is not msgspec.UNSET}
+        for field in taken:
+            _remove(record, self._fields[field])
+        trace = {"trace_version": "1.0"} | {f: v for f, v in taken.items() if v is not None or f in self._mapped}
+        if isinstance(record.get("trace_version"), str):
+            trace["trace_version"] = record.pop("trace_version")
+        for field in ("prompt", "final_answer"):
+            if field in trace:
+                trace[field] = _text(trace[field])
+        self._put_steps(trace)
+        self._put_meta(trace, record)
+        return trace
+
+    def _put_steps(self, trace: dict[str, Any]) -> None:
+        key = self._fields["final_answer"]
+        if self._split is not None and isinstance(trace.get("final_answer"), str):
+            try:
+                reasoning, trace["final_answer"] = _SPLITS[self._split](trace["final_answer"])
+            except DataError as error:
+                raise DataError(f"{key}: {error}") from None
+            trace["steps"] = reasoning
+            if not reasoning.strip():
+                raise DataError(f"{key}: no reasoning stands before the answer; a trace needs a step")
+        if trace.get("steps") is None:
+            raise DataError("has no steps; name their key (--map steps=KEY) or how the answer ends (--split hashes)")
+        trace["steps"] = _steps(trace["steps"])
+
+    def _put_meta(self, trace: dict[str, Any], rest: dict[str, Any]) -> None:
+        meta = trace.get("meta")
+        if meta is not None and not isinstance(meta, dict):
+            return
+        meta = meta or {}
+        for key in rest.keys() & meta.keys():
+            if rest[key] != meta[key]:
+                raise DataError(f"{key}: is kept below meta, which has it with another value; rename one of them")
+        meta |= rest
+        if self._source is not None:
+            if meta.get("source") not in (None, self._source):
+                meta.setdefault("original_source", meta["source"])
+            meta["source"] = self._source
+        trace["meta"] = meta or None
+
+
+def _surely_sound(line: bytes) -> bool:
+    return line[:1] == b"{" and unambiguous(line)
+
+
+def _value_at(record: dict[str, Any], key: str) -> Any:
+    """Return what stands under a key or a path with dots, or UNSET."""
+    if key in record:
+        return record[key]
+    head, dot, rest = key.partition(".")
+    inner = record.get(head)
+    return _value_at(inner, rest) if dot and isinstance(inner, dict) else msgspec.UNSET
+
+
+def _remove(record: dict[str, Any], key: str) -> None:
+    """Remove a key or a path, and what it leaves empty."""
+    if key in record:
+        del record[key]
+        return
+    head, _, rest = key.partition(".")
+    if isinstance(inner := record.get(head), dict):
+        _remove(inner, rest)
+        if not inner:
+            del record[head]
+
+
+def _text(value: Any) -> Any:
+    """Return a number as the text that JSON has for it, and anything else as it is."""
+    return encode(value).decode() if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _steps(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [line.strip() for line in value.splitlines() if line.strip()]
+    if not isinstance(value, list):
+        return value
+    return [_step(k, entry) for k, entry in enumerate(value)]
+
+
+def _step(k: int, entry: Any) -> Any:
+    if isinstance(entry, str):
+        return {"i": k, "type": STEP_TYPE, "content": entry}
+    return {"i": k, "type": STEP_TYPE} | entry if isinstance(entry, dict) else entry
+
+
+def _at_mark(mark: str) -> Callable[[str], tuple[str, str]]:
+    def split(text: str) -> tuple[str, str]:
+        before, found, after = f"\n{text}".rpartition(f"\n{mark}")
+        if not found:
+            raise DataError(f"no line begins with {mark}; expected the reasoning, then {mark} and the answer")
+        return before, after.strip()
+
+    return split
+
+
+def _at_tags(text: str) -> tuple[str, str]:
+    before, found, after = text.rpartition("<answer>")
+    answer, closed, _ = after.partition("</answer>")
+    if not found or not closed:
+        raise DataError("has no <answer>...</answer>; expected the reasoning, then the answer between these tags")
+    return _THINK.sub("", before), answer.strip()
+
+
+def _at_box(text: str) -> tuple[str, str]:
+    start, depth = text.rfind(_BOX) + len(_BOX), 1
+    if _BOX in text:
+        for brace in _BRACE.finditer(text, start):
+            depth += {"{": 1, "}": -1}.get(brace[0], 0)
+            if depth == 0:
+                return text, text[start : brace.start()].strip()
+    raise DataError("has no \\boxed{...}; expected the answer in one")
+
+
+def _at_last_number(text: str) -> tuple[str, str]:
+    numbers = _NUMBER.findall(text)
+    if not numbers:
+        raise DataError("holds no number; expected the answer to be the last one")
+    return text, numbers[-1].rstrip(",")
+
+
+_SPLITS: Mapping[str, Callable[[str], tuple[str, str]]] = {
+    "hashes": _at_mark("####"),
+    "answer": _at_mark("Answer:"),
+    "tags": _at_tags,
+    "boxed": _at_box,
+    "last_number": _at_last_number,
+}
