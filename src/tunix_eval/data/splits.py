@@ -77,6 +77,14 @@ def contamination(traces: Iterable[Trace], items: Iterable[EvalItem]) -> Contami
     return Contamination(tuple(exact), tuple(normalised), n_items)
 
 
+def contaminated(traces: Iterable[Trace], items: Iterable[EvalItem]) -> list[str]:
+    """Return the ids of the items that `contamination` finds, in item order."""
+    listed = list(items)
+    found = contamination(traces, listed)
+    ids = {one.item_id for one in (*found.exact, *found.normalised)}
+    return [str(item.id) for item in listed if str(item.id) in ids]
+
+
 def dedupe(
     traces: Iterable[Trace], *, by: Literal["exact", "prompt"] = "exact"
 ) -> tuple[list[Trace], list[tuple[str, str]]]:
