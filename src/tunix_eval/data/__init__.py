@@ -72,6 +72,7 @@ from tunix_eval.data.traces import (
     validate_traces,
 )
 from tunix_eval.data.truncation import Truncated, truncate
+from tunix_eval.data.writing import write_traces
 from tunix_eval.records import Dataset, Evalset, Generator, TokenizerFactory
 
 BUILTIN_DATASETS: Mapping[str, Callable[[], Dataset]] = {
