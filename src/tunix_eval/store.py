@@ -46,6 +46,9 @@ class RunManifest(BaseModel):
     trainer: dict[str, str]
     renderer: dict[str, str]
     tokenizer: dict[str, str]
+    """Name and version, as of the renderer; the name under which it is registered, or its path from the root."""
+    truncation: dict[str, Any] | None = None
+    """mode, and how many traces were dropped or cut; None in manifests from before it was recorded."""
     seed: int
     git_sha: str | None
     git_dirty: bool | None

@@ -28,7 +28,7 @@ def is_path(reference: str) -> bool:
     >>> is_path("addition.toml"), is_path("sets/dev"), is_path("addition-v1"), is_path("golden-v1.2")
     (True, True, False, False)
     """
-    return "/" in reference or Path(reference).suffix in {".jsonl", ".toml", ".json", ".gz", ".parquet"}
+    return "/" in reference or Path(reference).suffix in {".jsonl", ".toml", ".json", ".gz", ".parquet", ".model"}
 
 
 def resolve_reference(reference: str, folder: Path) -> str:

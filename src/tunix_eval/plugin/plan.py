@@ -41,6 +41,8 @@ class Plan:
     """Names of the checkpoints and predictions that are judged."""
     evalsets: set[str] = field(default_factory=set)
     gates: list[str] = field(default_factory=list)
+    truncated: list[str] = field(default_factory=list)
+    """What truncation does to the traces of runs that will be trained."""
     bodies: bool = False
     """Whether a test body may ask for more."""
 
@@ -68,6 +70,7 @@ class Plan:
         """Say line by line what will happen, for --tunix-plan."""
         lines = [self.line()]
         lines += [f"  train  {spec.name}  {run_id}  {steps} steps" for run_id, (spec, steps) in self.training.items()]
+        lines += [f"  cut    {note}" for note in self.truncated]
         lines += [f"  reuse  {spec.name}  {run_id}" for run_id, spec in self.reused.items()]
         lines += [f"  judge  {name}" for name in self.judged]
         lines += [f"  eval   {name}" for name in sorted(self.evalsets)]
@@ -318,6 +321,7 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
         if session.recorded(spec) is not None:
             plan.reused[identity.run_id] = spec
         else:
+            _note_truncation(session, plan, spec)
             plan.training[identity.run_id] = (spec, identity.stop_after or session.prepared(spec).total_steps)
     plan.evalsets |= {session.evalset(need.evalset).name} if need.evalset else set()
     for gate in need.gates:
@@ -326,6 +330,14 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
         text = _gate_line(session, need.spec, gate, evalset)
         if text not in plan.gates:
             plan.gates.append(text)
+
+
+def _note_truncation(session: Session, plan: Plan, spec: RunSpec) -> None:
+    """Say once at the end that traces are left out or cut."""
+    note = session.prepared(spec).truncation_note
+    if note is not None and note not in plan.truncated:
+        plan.truncated.append(note)
+        session.rows.append(Note(note))
 
 
 def _gate_line(session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset) -> str:

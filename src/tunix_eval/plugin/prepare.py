@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from tunix_eval.data import (
+    Truncated,
     answer_mark,
-    check_lengths,
     check_masks,
     contaminated,
     conversation,
     encode_prompt,
-    encode_trace,
+    encode_traces,
     pack,
     sequences_sha256,
     stop_ids,
+    truncate,
 )
 from tunix_eval.digest import sha256_json
-from tunix_eval.errors import DataError
+from tunix_eval.errors import DataError, SpecError, suggestion
 from tunix_eval.plugin.registry import Registry, offered
 from tunix_eval.records import (
     AnswerRule,
@@ -28,20 +31,24 @@ from tunix_eval.records import (
     Dataset,
     Evalset,
     Renderer,
+    Supervision,
     TokenArray,
     Tokenizer,
     TokenSequence,
 )
 from tunix_eval.specs import RunSpec
 
+_LAST_REPLY = Supervision()
+
 
 @dataclass(frozen=True)
 class Format:
-    """How traces and prompts become tokens: renderer, tokenizer and style of the steps."""
+    """How traces and prompts become tokens: renderer, tokenizer, style of the steps, and what of them is learned."""
 
     renderer: Renderer
     tokenizer: Tokenizer
     style: str
+    supervision: Supervision = _LAST_REPLY
 
     @property
     def mark(self) -> AnswerRule:
@@ -59,10 +66,16 @@ class Format:
 
     def sequences(self, dataset: Dataset) -> tuple[TokenSequence, ...]:
         """Return every trace as tokens with a loss mask."""
+        _check_step_types(dataset, self.supervision)
         with offered(f"renderer '{self.renderer.name}' with tokenizer '{self.tokenizer.name}'"):
             return tuple(
-                encode_trace(trace, renderer=self.renderer, tokenizer=self.tokenizer, style=self.style)
-                for trace in dataset.traces
+                encode_traces(
+                    dataset.traces,
+                    renderer=self.renderer,
+                    tokenizer=self.tokenizer,
+                    style=self.style,
+                    supervision=self.supervision,
+                )
             )
 
     def prompts(self, evalset: Evalset) -> list[TokenArray]:
@@ -71,10 +84,54 @@ class Format:
             return [encode_prompt(item, renderer=self.renderer, tokenizer=self.tokenizer) for item in evalset.items]
 
 
-def make_format(registry: Registry, *, renderer: str, tokenizer: str, style: str | None) -> Format:
-    """Resolve names; the style is the renderer's own unless it is given."""
-    chosen = registry.renderer(renderer)
-    return Format(chosen, registry.tokenizer(tokenizer, chosen.control_tokens), style or chosen.default_style)
+def make_format(
+    registry: Registry,
+    *,
+    renderer: str,
+    tokenizer: str,
+    style: str | None,
+    renderer_options: Mapping[str, Any] | None = None,
+    supervision: Supervision = _LAST_REPLY,
+) -> Format:
+    """Resolve names and paths; the style is the renderer's own unless it is given."""
+    chosen = registry.renderer(renderer, renderer_options)
+    opened = registry.tokenizer(tokenizer, chosen.control_tokens)
+    return Format(chosen, opened, style or chosen.default_style, supervision)
+
+
+def format_of_spec(registry: Registry, spec: RunSpec) -> Format:
+    """Return the format that a run file asks for.
+
+    Raises:
+        SpecError: a name is not known, or step weights are given where steps carry no loss.
+    """
+    if spec.supervise == "answer" and spec.step_weight != 1.0:
+        raise SpecError(
+            f"'{spec.name}' has both supervise = \"answer\" and step_weight, but no step carries loss then; "
+            "take one of the two out"
+        )
+    return make_format(
+        registry,
+        renderer=spec.renderer,
+        tokenizer=spec.tokenizer,
+        style=spec.style,
+        renderer_options=spec.renderer_options,
+        supervision=Supervision(spec.supervise, spec.step_weight),
+    )
+
+
+def _check_step_types(dataset: Dataset, supervision: Supervision) -> None:
+    """Refuse a weight for a type of step that no trace has: a misspelt one would weigh nothing."""
+    if not isinstance(supervision.step_weight, Mapping):
+        return
+    known = {step.type for trace in dataset.traces for step in trace.steps}
+    for name in supervision.step_weight:
+        if name not in known:
+            listed = ", ".join(sorted(known)[:20])
+            raise SpecError(
+                f"step_weight: no trace of {dataset.key} has a step of type '{name}'; it has {listed}."
+                f"{suggestion(name, known)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -86,12 +143,36 @@ class Prepared:
     format: Format
 
     @cached_property
-    def sequences(self) -> tuple[TokenSequence, ...]:
-        """Every trace as tokens, each short enough for a row, and its loss mask neither empty nor full."""
+    def truncated(self) -> Truncated:
+        """Every trace as tokens, its loss mask neither empty nor full, and what became of those too long for a row."""
         sequences = self.format.sequences(self.dataset)
-        check_lengths(sequences, row_tokens=self.spec.training.row_tokens, source=self.dataset.key)
         check_masks(sequences, source=self.dataset.key)
-        return sequences
+        return truncate(
+            sequences,
+            row_tokens=self.spec.training.row_tokens,
+            mode=self.spec.truncation,
+            renderer=self.format.renderer,
+            tokenizer=self.format.tokenizer,
+            source=self.dataset.key,
+        )
+
+    @property
+    def sequences(self) -> tuple[TokenSequence, ...]:
+        """The sequences that are trained on, each short enough for a row."""
+        return self.truncated.sequences
+
+    @property
+    def truncation_note(self) -> str | None:
+        """What truncation did; None where it did nothing."""
+        done, limit = self.truncated, self.spec.training.row_tokens
+        count = len(done.dropped) or done.cut
+        if not count:
+            return None
+        of = f"{count} of {len(self.dataset.traces)} traces of {self.dataset.key} are longer than {limit} tokens"
+        if not done.dropped:
+            return f"{self.spec.name}: {of} and were cut at the {self.spec.truncation}"
+        more = ", ..." if len(done.dropped) > 3 else ""
+        return f"{self.spec.name}: {of} and were dropped: {', '.join(done.dropped[:3])}{more}"
 
     @cached_property
     def rows(self) -> Batch:

@@ -17,6 +17,8 @@ from tunix_eval.data import (
     BUILTIN_GENERATORS,
     BUILTIN_RENDERERS,
     BUILTIN_TOKENIZERS,
+    HfRenderer,
+    open_tokenizer,
     read_dataset,
     read_evalset,
 )
@@ -42,6 +44,11 @@ BUILTINS: dict[Kind, Mapping[str, Any]] = {
     "trainer": {"flax": "tunix_eval.model:FlaxTrainer"},
     "scorer": BUILTIN_SCORERS,
 }
+FILE_TOKENIZERS = {
+    "hf": 'tokenizer = "path/to/tokenizer.json"',
+    "sentencepiece": 'tokenizer = "path/to/tokenizer.model"',
+}
+"""What manifests call the tokenizers of files -> how a run file names one."""
 ENTRY_POINT_GROUP = "tunix_eval"
 _Value = TypeVar("_Value")
 
@@ -72,6 +79,8 @@ class Registry:
         self._config = config
         self._broken: list[str] = []
         self._offers: dict[Kind, dict[str, list[Offer]]] = {}
+        self._opened: dict[tuple[str, tuple[str, ...]], Tokenizer] = {}
+        """Tokenizers of files: a large one takes a second to open."""
         self._load_entry_points()
 
     def forget(self) -> None:
@@ -97,16 +106,40 @@ class Registry:
             evalset = read_evalset(offer, reference if named else None) if isinstance(offer, Path) else offer()
         return _of_type(evalset, Evalset, f"evalset '{reference}'")
 
-    def renderer(self, name: str) -> Renderer:
-        """Return a renderer by name."""
-        renderer: Renderer = self._get("renderer", name)
+    def renderer(self, name: str, options: Mapping[str, Any] | None = None) -> Renderer:
+        """Return a renderer by name, or a model directory's own by absolute path, with its options chosen.
+
+        Raises:
+            SpecError: there is no such renderer, or it has no such option.
+        """
+        renderer: Renderer
+        if is_path(name):
+            with offered(f"renderer '{name}'"):
+                return HfRenderer.open(Path(name), **(options or {}))
+        renderer = self._get("renderer", name)
         missing = _missing(renderer, ("name", "version", "control_tokens", "stop_token", "default_style", "render"))
         if missing:
             raise SpecError(f"renderer '{name}' is {missing}")
-        return renderer
+        if not options:
+            return renderer
+        if not hasattr(renderer, "with_options"):
+            raise SpecError(f"renderer '{name}' has no options, found {', '.join(sorted(options))}; take them out")
+        with offered(f"renderer '{name}' with {', '.join(sorted(options))}"):
+            chosen: Renderer = renderer.with_options(**options)
+        return chosen
 
     def tokenizer(self, name: str, control_tokens: tuple[str, ...]) -> Tokenizer:
-        """Return a tokenizer by name, with an id for each of the control tokens."""
+        """Return a tokenizer by name or absolute path, with an id for each of the control tokens."""
+        if is_path(name):
+            key = (name, control_tokens)
+            if key not in self._opened:
+                with offered(f"tokenizer '{name}'"):
+                    self._opened[key] = open_tokenizer(Path(name), control_tokens)
+            return self._opened[key]
+        if name in FILE_TOKENIZERS and name not in self._of("tokenizer"):
+            raise SpecError(
+                f"tokenizer '{name}' is opened by path: write {FILE_TOKENIZERS[name]}, or a model directory"
+            )
         factory: TokenizerFactory = self._get("tokenizer", name)
         with offered(f"tokenizer '{name}'"):
             return factory(control_tokens)

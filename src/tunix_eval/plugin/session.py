@@ -28,7 +28,7 @@ from tunix_eval.plugin.evaluation import (
     written,
 )
 from tunix_eval.plugin.options import Options
-from tunix_eval.plugin.prepare import Prepared, make_format, prompts_sha256, refuse_contamination
+from tunix_eval.plugin.prepare import Prepared, format_of_spec, prompts_sha256, refuse_contamination
 from tunix_eval.plugin.progress import every_ten_seconds
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
@@ -172,8 +172,7 @@ class Session:
         judging = {"evalsets", "gates", "generation", "scorers", "answer", "correction"}
         key = canonical_json(spec.model_dump(mode="json", exclude=judging))
         if key not in self._prepared:
-            form = make_format(self.registry, renderer=spec.renderer, tokenizer=spec.tokenizer, style=spec.style)
-            self._prepared[key] = Prepared(spec, self.dataset(spec.dataset), form)
+            self._prepared[key] = Prepared(spec, self.dataset(spec.dataset), format_of_spec(self.registry, spec))
         return self._prepared[key]
 
     # ------------------------------------------------------------------------------------------------------- runs
@@ -202,7 +201,7 @@ class Session:
         key = canonical_json([type(spec).__name__, spec.model_dump(mode="json", exclude={"gates", "evalsets"})])
         if key not in self._sources:
             if isinstance(spec, CheckpointSpec):
-                run = open_checkpoint(spec, self.store, self.registry)
+                run = open_checkpoint(spec, self.store, self.registry, self.root)
                 self._sources[key] = run
                 self.rows.append(run_row(run, "checkpoint"))
             else:

@@ -211,7 +211,7 @@ def open_predictions(spec: PredictionsSpec, store: Store) -> PredictionsFile:
     return PredictionsFile(spec, store.records_directory(predictions.sha256[:16], spec.name), predictions)
 
 
-def open_checkpoint(spec: CheckpointSpec, store: Store, registry: Registry) -> Run:
+def open_checkpoint(spec: CheckpointSpec, store: Store, registry: Registry, root: Path) -> Run:
     """Open the checkpoint of a run that was trained before.
 
     Raises:
@@ -225,26 +225,7 @@ def open_checkpoint(spec: CheckpointSpec, store: Store, registry: Registry) -> R
         raise ArtifactError(
             f"{directory}: holds no finished run; name a run's id, or the path of a directory with run_manifest.json"
         )
-    trained = {
-        "renderer": manifest.renderer["name"],
-        "tokenizer": manifest.tokenizer["name"],
-        "style": manifest.recipe["style"],
-    }
-    for key, made_with in trained.items():
-        asked = getattr(spec, key)
-        if asked is not None and asked != made_with:
-            raise SpecError(
-                f"checkpoint {spec.checkpoint}: was trained with {key} '{made_with}', '{spec.name}' asks for "
-                f"'{asked}'; take {key} out of the run file"
-            )
-    form = make_format(registry, **trained)
-    for part in (form.renderer, form.tokenizer):
-        known = manifest.renderer if part is form.renderer else manifest.tokenizer
-        if part.version != known["version"]:
-            raise SpecError(
-                f"checkpoint {spec.checkpoint}: was trained with version {known['version']} of '{part.name}', "
-                f"version {part.version} is installed; train it again"
-            )
+    form = _format_of(spec, manifest, registry, root)
     if "model" not in manifest.recipe:
         raise ArtifactError(
             f"{directory}: was recorded by an older tunix-eval, without its model table; train it again"
@@ -259,6 +240,65 @@ def open_checkpoint(spec: CheckpointSpec, store: Store, registry: Registry) -> R
         job=_loading_job(manifest, form, directory),
         trainer=manifest.recipe["trainer"],
         prepared=None,
+    )
+
+
+def _format_of(spec: CheckpointSpec, manifest: RunManifest, registry: Registry, root: Path) -> Format:
+    """Return the format that a run was trained with.
+
+    Raises:
+        SpecError: the run file asks for another, or it is not here as it was.
+    """
+    options = manifest.recipe.get("renderer_options") or {}
+    if spec.style is not None and spec.style != manifest.recipe["style"]:
+        raise _other(spec, "style", f"'{manifest.recipe['style']}'", f"'{spec.style}'")
+    if spec.renderer_options and spec.renderer_options != options:
+        raise _other(spec, "renderer_options", str(options), str(spec.renderer_options))
+    form = make_format(
+        registry,
+        renderer=_reference(spec, "renderer", manifest.renderer, root),
+        tokenizer=_reference(spec, "tokenizer", manifest.tokenizer, root),
+        style=manifest.recipe["style"],
+        renderer_options=options,
+    )
+    for part, known in ((form.renderer, manifest.renderer), (form.tokenizer, manifest.tokenizer)):
+        if (part.name, part.version) != (known["name"], known["version"]):
+            raise SpecError(
+                f"checkpoint {spec.checkpoint}: was trained with version {known['version']} of '{known['name']}', "
+                f"version {part.version} of '{part.name}' is here; train it again"
+            )
+    return form
+
+
+def _reference(
+    spec: CheckpointSpec, key: Literal["renderer", "tokenizer"], recorded: dict[str, str], root: Path
+) -> str:
+    """Return the name or path under which a run's renderer or tokenizer is found now.
+
+    A run file may say where a model directory stands today; whether it is the same one, its version tells.
+    """
+    asked: str | None = getattr(spec, key)
+    path = recorded.get("path")
+    if path is None:
+        names = {recorded["name"], recorded.get("registered", recorded["name"])}
+        if asked is not None and asked not in names:
+            raise _other(spec, key, f"'{recorded['name']}'", f"'{asked}'")
+        return recorded.get("registered", recorded["name"])
+    if asked is not None and not is_path(asked):
+        raise _other(spec, key, path, f"'{asked}'")
+    found = asked or str((root / path).resolve())
+    if not Path(found).exists():
+        raise SpecError(
+            f"checkpoint {spec.checkpoint}: was trained with {key} {path}, which is not here; say where it stands: "
+            f'{key} = "path"'
+        )
+    return found
+
+
+def _other(spec: CheckpointSpec, key: str, trained: str, asked: str) -> SpecError:
+    return SpecError(
+        f"checkpoint {spec.checkpoint}: was trained with {key} {trained}, '{spec.name}' asks for {asked}; "
+        f"take {key} out of the run file"
     )
 
 

@@ -19,8 +19,9 @@ from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.prepare import Prepared
 from tunix_eval.plugin.registry import Registry
-from tunix_eval.records import Progress, Trainer, TrainingJob, TrainingResult
+from tunix_eval.records import Progress, Renderer, Tokenizer, Trainer, TrainingJob, TrainingResult
 from tunix_eval.store import RunManifest, Store, artifact_digests, writing
+from tunix_eval.tables import is_path
 
 _NUMERIC_PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax")
 _RECORDED_PACKAGES = (*_NUMERIC_PACKAGES, "orbax-checkpoint", "tunix-eval")
@@ -138,6 +139,9 @@ def _manifest(
         recipe={
             "name": spec.name,
             "style": form.style,
+            "renderer_options": spec.renderer_options,
+            "supervise": spec.supervise,
+            "step_weight": spec.step_weight,
             "trainer": spec.trainer,
             "model": spec.model.model_dump(mode="json"),
             "sha256": identity.recipe_sha256,
@@ -145,8 +149,13 @@ def _manifest(
         training_config=spec.training.model_dump(mode="json"),
         model=result.model_config,
         trainer={"name": trainer.name, "version": trainer.version, "source_sha256": source_sha256},
-        renderer={"name": form.renderer.name, "version": form.renderer.version},
-        tokenizer={"name": form.tokenizer.name, "version": form.tokenizer.version},
+        renderer=_part(spec.renderer, form.renderer, root),
+        tokenizer=_part(spec.tokenizer, form.tokenizer, root),
+        truncation={
+            "mode": spec.truncation,
+            "dropped": len(prepared.truncated.dropped),
+            "cut": prepared.truncated.cut,
+        },
         seed=spec.seed,
         git_sha=git_sha,
         git_dirty=git_dirty,
@@ -163,6 +172,14 @@ def _manifest(
         weights_sha256=result.weights_sha256,
         artifacts=artifact_digests(directory),
     )
+
+
+def _part(reference: str, part: Renderer | Tokenizer, root: Path) -> dict[str, str]:
+    """Return what to record of a renderer or tokenizer: what it is, and under which name or path it was found."""
+    recorded = {"name": part.name, "version": part.version}
+    if not is_path(reference):
+        return recorded | {"registered": reference}
+    return recorded | {"path": Path(os.path.relpath(reference, root)).as_posix()}
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:

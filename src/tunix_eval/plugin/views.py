@@ -12,7 +12,7 @@ from tunix_eval.errors import SpecError, unknown_name
 from tunix_eval.plugin.evaluation import item_means
 from tunix_eval.plugin.gating import compared_spec, gate_evalset, judge
 from tunix_eval.plugin.needs import Need, need_of
-from tunix_eval.plugin.prepare import Format, make_format
+from tunix_eval.plugin.prepare import Format, format_of_spec, make_format
 from tunix_eval.plugin.reporting import with_short_paths
 from tunix_eval.plugin.rows import eval_rows
 from tunix_eval.plugin.session import Session
@@ -213,8 +213,12 @@ def format_of(session: Session, need: Need) -> Format:
     """Return renderer, tokenizer and style: the marker's renderer, else the run file's."""
     if need.renderer is not None:
         spec = need.spec if isinstance(need.spec, RunSpec) else None
-        tokenizer, style = (spec.tokenizer, spec.style) if spec else ("bytes", None)
-        return make_format(session.registry, renderer=need.renderer, tokenizer=tokenizer, style=style)
+        if spec is not None:
+            # Its options are those of the run file's own renderer.
+            same = need.renderer == spec.renderer
+            changed = spec if same else spec.model_copy(update={"renderer": need.renderer, "renderer_options": {}})
+            return format_of_spec(session.registry, changed)
+        return make_format(session.registry, renderer=need.renderer, tokenizer="bytes", style=None)
     if need.spec is None and need.dataset is not None:
         return make_format(session.registry, renderer="plain", tokenizer="bytes", style=None)
     if isinstance(need.the_spec(), RunSpec):
