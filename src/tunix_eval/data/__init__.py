@@ -64,7 +64,9 @@ from tunix_eval.data.styles import (
 )
 from tunix_eval.data.tokenizers import ByteTokenizer, HfTokenizer, SentencePieceTokenizer, open_tokenizer
 from tunix_eval.data.traces import (
+    TraceCount,
     checked_traces,
+    parse_traces,
     read_traces,
     scan_traces,
     trace_line,
