@@ -83,7 +83,7 @@ def system_dropped(spans, conversation, _):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (all_plain, "it has no reply to learn"),
+        (all_plain, "the prompt before turn 2 is no beginning of the whole, or its reply is not marked"),
         (all_the_models, "everything is; expected a prompt"),
         (stop_given, "turn 2 ends without <eos>"),
         (reply_after_stop, "turn 2 goes on after <eos>"),

@@ -14,7 +14,7 @@ from tunix_eval.data import contaminated, encode_trace, evalset_text, generate_d
 from tunix_eval.errors import DataError, RenderError, SpecError
 from tunix_eval.records import Batch, Completion, Conversation, EvalItem, TrainingJob, Turn
 from tunix_eval.specs import GenerationSpec, ModelSpec, TrainingSpec
-from tunix_eval.testing import check_renderer, check_tokenizer
+from tunix_eval.testing import check_renderer, check_scorer, check_tokenizer
 from tunix_eval_template.dataset import held_out_endings, trace, word_endings, words
 from tunix_eval_template.generator import DRAWN_ENDINGS
 from tunix_eval_template.ngram import NgramModel, NgramTrainer
@@ -31,6 +31,10 @@ def test_the_renderer_keeps_the_laws() -> None:
 
 def test_the_tokenizer_keeps_the_laws() -> None:
     check_tokenizer(PieceTokenizer)
+
+
+def test_the_scorer_keeps_the_contract() -> None:
+    check_scorer(PrefixScorer())
 
 
 def test_a_trace_reads_as_question_and_answer() -> None:

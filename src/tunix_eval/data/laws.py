@@ -24,6 +24,7 @@ from tunix_eval.records import Conversation, Renderer, Span, Turn
 BOS_NAMES = frozenset({"<bos>", "<s>", "<|begin_of_text|>", "<BOS>", "[BOS]", "<|startoftext|>"})
 """Control tokens that begin a text, for renderers that do not say which theirs is (`bos_token`)."""
 _ADVICE = "train with another renderer or leave the conversation out"
+_SIGN = "\uf8ff"
 Broken = tuple[str, str]
 """The name of a law, and what breaks it."""
 
@@ -91,7 +92,7 @@ def _broken_spans(renderer: Renderer, stop: str, spans: tuple[Span, ...], superv
         reply = span.reply
     if reply is not None and reply not in ended:
         return "the stop token follows the reply", f"turn {reply + 1} ends without {stop}"
-    if not supervised or not ended:
+    if not supervised:
         return "something is the model's", "it has no reply to learn"
     if not given:
         return "something is the model's", "everything is; expected a prompt"
@@ -99,10 +100,8 @@ def _broken_spans(renderer: Renderer, stop: str, spans: tuple[Span, ...], superv
         return "one BOS at most", f"found {begins} BOS tokens, expected {1 if bos else 'at most 1'}"
     unmarked = [k for k in supervised if k not in ended]
     if unmarked:
-        return (
-            "a prompt begins its conversation",
-            f"the prompt before turn {unmarked[0] + 1} is no beginning of the whole",
-        )
+        law, reason = _no_beginning(unmarked[0])
+        return law, f"{reason}, or its reply is not marked"
     return None
 
 
@@ -110,7 +109,7 @@ def _broken_texts(renderer: Renderer, conversation: Conversation, spans: tuple[S
     """Laws about what the texts hold, that cost nothing where they hold nothing odd."""
     markers: tuple[str, ...] = getattr(renderer, "text_markers", ())
     for k, turn in enumerate(conversation.turns):
-        if turn.reasoning_content and not _says(spans, k, turn.reasoning_content):
+        if turn.reasoning_content and not _says(spans, k, turn):
             return "nothing is dropped", f"the edition drops the reasoning_content of turn {k + 1}"
     for marker in markers:
         for turn in conversation.messages:
@@ -130,28 +129,48 @@ def _broken_renders(
 ) -> Broken | None:
     """Laws that only other renders decide."""
     return (
-        _dropped(conversation, spans)
+        _forged(renderer, conversation, spans)
+        or _dropped(renderer, conversation, spans)
         or next(filter(None, (_broken_prompt(renderer, conversation, spans, k) for k in supervised)), None)
         or next(filter(None, (_rewritten(renderer, conversation, spans, k) for k in supervised)), None)
-        or _forged(renderer, conversation, spans)
     )
 
 
-def _dropped(conversation: Conversation, spans: tuple[Span, ...]) -> Broken | None:
-    given = _squeezed("".join(span.text for span in spans))
-    if conversation.system is not None and _squeezed(conversation.system) not in given:
+def _dropped(renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...]) -> Broken | None:
+    if not _prints_system(renderer, conversation):
         return "nothing is dropped", "the edition drops the system text"
+    given, at = _squeezed(spans), 0
     last = max(k for k, turn in enumerate(conversation.turns) if turn.role == "assistant")
     marked = {span.reply for span in spans}
-    for k, turn in enumerate(conversation.turns):
-        said = _squeezed(turn.content)
-        if turn.role == "assistant":
-            if not (_says(spans, k, turn.content) if k in marked else said in given):
-                law = "history stays as it was" if k < last else "nothing is dropped"
-                return law, f"the edition drops part of what the assistant says in turn {k + 1}"
-        elif said not in given:
-            return "nothing is dropped", f"the edition drops the {turn.role} text of turn {k + 1}"
+    first = len(conversation.turns) - len(conversation.messages)
+    for k, turn in enumerate(conversation.messages, first):
+        said = "".join(turn.content.split())
+        found = given.find(said, at)
+        if found < 0 or (k in marked and not _says(spans, k, turn)):
+            law = "history stays as it was" if turn.role == "assistant" and k < last else "nothing is dropped"
+            whose = "the system text" if k < 0 else f"part of what the {turn.role} says in turn {k + 1}"
+            return law, f"the edition drops {whose}"
+        at = found + len(said)
     return None
+
+
+def _prints_system(renderer: Renderer, conversation: Conversation) -> bool:
+    """Whether a sign at the end of each system text is printed; a short text may stand in others by chance."""
+    systems = [turn for turn in conversation.turns if turn.role == "system"]
+    system = conversation.system
+    if system is None and not systems:
+        return True
+    signed = tuple(
+        _with_content(turn, turn.content + _SIGN) if turn.role == "system" else turn for turn in conversation.turns
+    )
+    try:
+        printed = renderer.render(
+            Conversation(signed, None if system is None else system + _SIGN), generation_prompt=False
+        )
+    except RenderError:
+        return True
+    wanted = len(systems) + (system is not None)
+    return sum(span.text.count(_SIGN) for span in printed) >= wanted + "".join(_texts(conversation)).count(_SIGN)
 
 
 def _broken_prompt(renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], k: int) -> Broken | None:
@@ -184,7 +203,7 @@ def _rewritten(renderer: Renderer, conversation: Conversation, spans: tuple[Span
 
 def _forged(renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...]) -> Broken | None:
     """Hold the control tokens against those of the same conversation with their names made harmless."""
-    texts = [turn.content for turn in conversation.messages]
+    texts = _texts(conversation)
     names = [name for name in renderer.control_tokens if any(name in text for text in texts)]
     if not names:
         return None
@@ -213,10 +232,22 @@ def _controls(spans: tuple[Span, ...]) -> list[Span]:
     return [span for span in spans if span.control]
 
 
-def _says(spans: tuple[Span, ...], k: int, text: str) -> bool:
-    """Whether the reply of turn k holds a text, white space apart."""
-    return _squeezed(text) in _squeezed("".join(span.text for span in spans if span.reply == k))
+def _texts(conversation: Conversation) -> list[str]:
+    return [turn.content for turn in conversation.messages]
 
 
-def _squeezed(text: str) -> str:
-    return "".join(text.split())
+def _says(spans: tuple[Span, ...], k: int, turn: Turn) -> bool:
+    """Whether the reply of turn k holds its thought and then its content, white space apart."""
+    printed, at = _squeezed(tuple(span for span in spans if span.reply == k)), 0
+    for text in filter(None, (turn.reasoning_content, turn.content)):
+        said = "".join(text.split())
+        found = printed.find(said, at)
+        if found < 0:
+            return False
+        at = found + len(said)
+    return True
+
+
+def _squeezed(spans: tuple[Span, ...]) -> str:
+    """Return the plain text of spans without white space; control tokens stand apart."""
+    return "".join("\x00" if span.control else "".join(span.text.split()) for span in spans)
