@@ -13,9 +13,8 @@ import msgspec
 from tunix_eval.data.explain import first_blank, message_flaw
 from tunix_eval.data.jsonl import RecordFormat, encode
 from tunix_eval.data.parquet import record_source
-from tunix_eval.digest import prompt_digest
 from tunix_eval.errors import DataError
-from tunix_eval.records import EvalItem, Evalset, Trace
+from tunix_eval.records import EvalItem, Evalset
 
 DIFFICULTIES = ("easy", "medium", "hard")
 SECTIONS = ("core", "trace_sensitive", "edge_case")
@@ -56,12 +55,6 @@ def make_evalset(name: str, items: Iterable[EvalItem]) -> Evalset:
 def evalset_text(evalset: Evalset) -> str:
     """Return the text of an evalset file: canonical, so that equal items give equal bytes."""
     return "".join(f"{encode(item).decode('utf-8')}\n" for item in evalset.items)
-
-
-def contaminated(traces: Iterable[Trace], items: Iterable[EvalItem]) -> list[str]:
-    """Return the ids of the items whose normalised prompt is also the prompt of a trace, in item order."""
-    trained = {prompt_digest(trace.prompt) for trace in traces}
-    return [str(item.id) for item in items if prompt_digest(item.prompt) in trained]
 
 
 def _flaw(item: EvalItem) -> str | None:
