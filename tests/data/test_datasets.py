@@ -1,6 +1,12 @@
 import hashlib
 import json
 import math
+import os
+import random
+import re
+import subprocess
+import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -110,6 +116,49 @@ class TestBuild:
     def test_null_in_meta_is_a_value(self):
         assert build(trace(meta={"x": None})).traces[0].meta == {"x": None}
 
+    def test_the_manifest_records_what_was_selected_and_from_what(self):
+        listed = [trace(f"{n}+1=", id=f"t{n}", meta={"kind": "ab"[n % 2]}) for n in range(10)]
+        chosen = build(
+            *listed, filters={"kind": ["a"]}, selection_strategy="random", seed=3, limit=2, provenance={"limit": 9}
+        )
+        source = hashlib.sha256(traces_text(listed).encode()).hexdigest()
+        manifest = chosen.manifest
+        assert len(chosen.traces) == manifest["trace_count"] == manifest["stats"]["trace_count"] == 2
+        assert manifest["trace_ids"] == [one.id for one in chosen.traces]
+        assert (manifest["filters"], manifest["selection_strategy"], manifest["seed"]) == ({"kind": ["a"]}, "random", 3)
+        recorded = {"limit": 2, "source_trace_count": 10, "source_sha256": source, "selection_strategy": "random"}
+        assert recorded.items() <= manifest["provenance"].items()
+
+    def test_the_manifest_says_by_what_strata_and_quality_went(self):
+        listed = [trace(f"{n}+1=", id=f"t{n}", meta={"n": n}) for n in range(4)]
+        strata = build(*listed, selection_strategy="stratified", by="n", seed=1).manifest["provenance"]
+        assert (strata["by"], "limit" in strata, "lower_is_better" in strata) == ("n", False, False)
+        best = build(*listed, selection_strategy="quality", by="n", limit=2, lower_is_better=True)
+        assert [one.id for one in best.traces] == ["t0", "t1"]
+        assert best.manifest["provenance"]["lower_is_better"] is True
+
+    def test_parents_are_recorded(self):
+        first = build()
+        second = build_dataset(
+            "sums", "v2", first.traces, parent=first, session_id="20260304-0a1b", training_run_id="0123456789abcdef"
+        )
+        parents = ("parent_dataset_id", "session_id", "training_run_id")
+        assert [second.manifest[key] for key in parents] == [
+            first.manifest["build_id"],
+            "20260304-0a1b",
+            "0123456789abcdef",
+        ]
+
+    def test_a_plain_file_is_no_parent(self, tmp_path):
+        (tmp_path / "old.jsonl").write_text(traces_text([trace()]))
+        with pytest.raises(DataError, match="dataset sums-v1: its parent old has no build_id; build a dataset of it"):
+            build(trace(), parent=read_dataset(tmp_path / "old.jsonl"))
+
+    def test_what_was_selected_reads_back_the_same(self, tmp_path):
+        listed = [trace(f"{n}+1=", id=f"t{n}", meta={"n": n}) for n in range(4)]
+        dataset = build(*listed, filters={"n": (1, 3)}, selection_strategy="latest", parent=build())
+        assert read_dataset(write_dataset(dataset, tmp_path)) == dataset
+
     def test_no_trace_and_an_unknown_strategy_are_refused(self):
         with pytest.raises(DataError, match="holds no trace"):
             build_dataset("sums", "v1", [])
@@ -153,6 +202,40 @@ class TestWriteAndRead:
         assert set(paths) == {tmp_path / "sums-v1"}
         assert [entry.name for entry in tmp_path.iterdir()] == ["sums-v1"]
         assert read_dataset(paths[0]) == dataset
+
+    def test_a_writer_that_is_killed_leaves_nothing_or_a_whole_dataset(self, tmp_path):
+        code = (
+            "import sys, pathlib\n"
+            "from tunix_eval.data import build_dataset, write_dataset\n"
+            "from tunix_eval.records import Step, Trace\n"
+            "traces = [Trace(trace_version='1.0', prompt=f'{n}+1=', final_answer='2', steps=(Step(0, 's', 'x' * 200),),"
+            " id=str(n)) for n in range(2000)]\n"
+            "print('ready', flush=True)\n"
+            "for version in range(10**6):\n"
+            "    write_dataset(build_dataset(sys.argv[2], f'v{version}', traces), pathlib.Path(sys.argv[1]))\n"
+        )
+        delays = random.Random(7)
+        for turn in range(5):
+            with subprocess.Popen([sys.executable, "-c", code, tmp_path, f"k{turn}"], stdout=subprocess.PIPE) as child:
+                assert child.stdout.readline() == b"ready\n"
+                time.sleep(delays.uniform(0, 0.15))
+                child.kill()
+        for path in tmp_path.iterdir():
+            if path.name.startswith("."):
+                assert re.fullmatch(r"\.k\d-v\d+\.[a-z0-9_]{8}", path.name)
+            else:
+                assert len(read_dataset(path).traces) == 2000
+
+    def test_what_a_killed_writer_has_left_is_removed_when_it_is_old_and_ours(self, tmp_path):
+        ours, young = tmp_path / ".sums-v1.abcd0123", tmp_path / ".sums-v1.abcd0124"
+        others = [tmp_path / ".sums-v1.1.abcd0123", tmp_path / ".sums-v1.note", tmp_path / "sums-v0"]
+        for path in (ours, young, *others):
+            path.mkdir()
+            (path / "traces.jsonl").write_text("")
+            old = time.time() - 3700 * (path != young)
+            os.utime(path, (old, old))
+        write_dataset(build(), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"sums-v1", young.name, *(path.name for path in others)}
 
     def test_a_folder_that_cannot_be_written_is_named(self, tmp_path):
         (tmp_path / "file").write_text("")
