@@ -113,19 +113,19 @@ def read_bytes(path: Path) -> bytes:
 
 def blocks(path: Path, name: str, on_progress: Progress | None = None) -> Iterator[bytes]:
     """Yield a file's bytes in blocks, those of a `.gz` file unpacked; `name` is what errors call it."""
-    number = 1
+    count = 0
     try:
         with open_regular(path, name) as raw, _unpacked(path, raw) as file:
             total = os.fstat(raw.fileno()).st_size
             while block := file.read(BLOCK_BYTES):
                 yield block
-                number += line_ends(block) if path.suffix == ".gz" else 0
+                count += line_ends(block)
                 if on_progress:
                     on_progress(min(raw.tell(), total), total)
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        place = f"{name}:{number}" if path.suffix == ".gz" else name
-        raise DataError(f"{place}: cannot be read: {reason}") from None
+        behind = f" behind line {count}" if count else ""
+        raise DataError(f"{name}: cannot be read{behind}: {reason}") from None
 
 
 def open_regular(path: Path, name: str) -> IO[bytes]:
@@ -164,7 +164,7 @@ def _chunks(pieces: Iterator[bytes], name: str) -> Iterator[Chunk]:
             _refuse_marks(block, name)
         end = block.find(b"\n")
         if not skipping and held_bytes + (end if end >= 0 else len(block)) > MAX_LINE_BYTES:
-            yield Chunk(b"\n", number, (Refused(number, b"".join((*held, block))[:SHOWN_BYTES], TOO_LONG),))
+            yield Chunk(b"\n", number, (Refused(number, b"".join((*held[:2], block))[:SHOWN_BYTES], TOO_LONG),))
             held, held_bytes, skipping = [], 0, True
         if skipping and end < 0:
             continue

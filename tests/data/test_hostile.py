@@ -1,0 +1,286 @@
+"""Files that do harm to careless readers: each is refused by its name, its line and its field."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hostile import FILES, SAID, SOUND, TRACE, line, meta, write_corpus
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tunix_eval.data import (
+    parse_traces,
+    read_evalset,
+    read_predictions,
+    read_traces,
+    read_traces_leniently,
+    scan_traces,
+    trace_line,
+    validate_traces,
+)
+from tunix_eval.data.lines import Chunk
+from tunix_eval.data.traces import TRACE_FORMAT
+from tunix_eval.errors import DataError
+from tunix_eval.records import Trace
+from tunix_eval.testing import traces
+
+SETTINGS = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+READERS: dict[str, Callable[[Path], Any]] = {
+    "read": read_traces,
+    "scan": lambda path: list(scan_traces(path)),
+    "validate": validate_traces,
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    write_corpus(folder)
+    return folder
+
+
+def outcome(read: Callable[[Any], Any], given: Any) -> tuple[Any, str | None]:
+    """Return what a reader gives, or the text of its DataError."""
+    try:
+        return read(given), None
+    except DataError as error:
+        return None, str(error)
+
+
+def refusal(read: Callable[[Path], Any], path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_every_reader_refuses_a_hostile_file_in_the_same_words(corpus: Path, name: str) -> None:
+    path = corpus / name
+    messages = {refusal(read, path) for read in READERS.values()}
+    assert len(messages) == 1
+    (message,) = messages
+    assert message.startswith(f"{path}{SAID[name]}")
+    for shown in message.splitlines():
+        assert shown.startswith(str(path))
+        assert len(shown) < 400 + len(str(path))
+        assert shown.isprintable()
+
+
+@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("read", [read_evalset, read_predictions], ids=["evalset", "predictions"])
+def test_readers_of_other_records_raise_nothing_but_data_errors(
+    corpus: Path, read: Callable[[Path], Any], name: str
+) -> None:
+    _, error = outcome(read, corpus / name)
+    assert error is None or error.startswith(f"{corpus / name}")
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_lenient_reader_gives_the_sound_lines_or_refuses_the_file(corpus: Path, name: str) -> None:
+    found, error = outcome(read_traces_leniently, corpus / name)
+    if error is not None:
+        assert error.startswith(f"{corpus / name}")
+        return
+    lines = [rejected.line for rejected in found.rejected]
+    assert SAID[name].startswith(f":{lines[0]}: " if lines else ":2: ")
+    assert bool(lines) == ("unknown key" not in SAID[name])
+    content, _ = FILES.get(name, (SOUND, ""))
+    assert content.startswith(SOUND) == ("sound" in {trace.id for trace in found.traces})
+
+
+@pytest.mark.parametrize("name", ["long_line.jsonl", "long_line_packed.jsonl.gz"])
+def test_a_line_that_is_too_long_is_passed_over_and_never_held(corpus: Path, name: str) -> None:
+    found = read_traces_leniently(corpus / name)
+    assert [trace.id for trace in found.traces] == ["sound", "last"]
+    ((number, length),) = [(rejected.line, len(rejected.text)) for rejected in found.rejected]
+    assert number == 2
+    assert length <= 4_000
+    peaks = [peak_bytes(corpus, f"read_traces_leniently(Path({other!r}))") for other in ("bad_utf8.jsonl", name)]
+    assert peaks[1] - peaks[0] < 80 << 20
+
+
+def peak_bytes(folder: Path, call: str) -> int:
+    """Return the most memory that a process has held which imports us and does one call."""
+    script = (
+        "import resource\nfrom pathlib import Path\n"
+        "from tunix_eval.data import *\nfrom tunix_eval.errors import DataError\n"
+        f"try:\n    {call}\nexcept DataError:\n    pass\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    return int(found.stdout) * (1 if sys.platform == "darwin" else 1024)
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "secret.jsonl"
+    path.write_bytes(SOUND)
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read every file")
+    for read in READERS.values():
+        assert refusal(read, path) == f"{path}: cannot be read: Permission denied"
+
+
+def test_a_path_that_no_system_has_is_named() -> None:
+    assert "is no path: embedded null" in refusal(read_traces, Path("a\0b.jsonl"))
+
+
+def test_the_limits_of_nesting_and_digits_are_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "most.jsonl"
+    path.write_bytes(meta(b"[" * 98 + b"]" * 98) + meta(b"7" * 308) + line(id=10**307))
+    assert len(read_traces(path)) == 3
+    assert validate_traces(path).traces == 3
+
+
+# ---------------------------------------------------------------------------------------------------- any bytes at all
+
+
+def expected(text: bytes) -> Trace | None:
+    """Return the trace of a line as the json module and the schema have it, or None."""
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+        return msgspec.convert(value, Trace)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(name)
+
+
+def examined(data: bytes) -> tuple[list[Trace], list[int]]:
+    """Return the sound records of a chunk, looked at line by line, and the numbers of the bad lines."""
+    records, bad = [], []
+    for number, text in Chunk(data, 1).lines():
+        found = TRACE_FORMAT.examine(text)
+        if isinstance(found, Trace):
+            records.append(found)
+        else:
+            bad.append(number)
+    return records, bad
+
+
+def check(data: bytes) -> None:
+    records, bad = examined(data)
+    sifted = TRACE_FORMAT.sift(Chunk(data, 1))
+    assert (sifted.records, [problem.number for problem in sifted.problems]) == (records, bad)
+    assert len(sifted.numbers) == len(records)
+    for text in (text for _, text in Chunk(data, 1).lines()):
+        found = TRACE_FORMAT.examine(text)
+        if isinstance(found, Trace):
+            as_json = expected(text)
+            assert as_json is not None
+            assert TRACE_FORMAT.tidy(as_json) == found
+    whole, error = outcome(lambda given: parse_traces(given, "fuzz"), data)
+    if error is not None:
+        assert error.startswith("fuzz:")
+        ids = [str(record.id) for record in records if record.id is not None]
+        marked = data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b"))
+        assert bad or not records or len(set(ids)) < len(ids) or marked
+    else:
+        assert not bad
+        assert len(whole) == len(records)
+
+
+PIECES = (
+    *(
+        b'"prompt": "q"',
+        b'"prompt" : "q"',
+        b'"a": 1, "a": 2',
+        b'"\\u0022:"',
+        b'"\\"\\u003a"',
+        b'"\\"a\\": b"',
+        b"\\u0061",
+    ),
+    *(b"{", b"}", b"[", b"]", b'"', b":", b",", b"\n", b"}\n{", b"}{", b"\r\n", b" ", b"\t", b"\x0b", b"\\", b"null"),
+    *(b"1e999", b"9" * 400, b"-0", b'" "', b'"\\n"', b'"\xc2\xa0"', b"\xff", b"\0", b"[" * 120 + b"]" * 120),
+    *(b'"meta": {"k": [{}]}', b'{"i": 0, "type": "t", "content": "c"}', b'"id": 7', b'"id": ""', b'"system": null'),
+    *(b'"messages": [{"role": "system", "content": "s"}]', b'"messages": [{"role": "user", "content": "\\t"}]'),
+)
+ODD = st.sampled_from(PIECES) | st.binary(max_size=4)
+DAMAGES = st.tuples(st.floats(0, 1), st.integers(0, 12), ODD)
+
+
+@SETTINGS
+@given(st.lists(ODD, max_size=12).map(b"".join))
+@example(b"")
+@example(SOUND[:-1] + b"\x0b")
+@example(b'{"a": "\xef\xbb\xbf"}')
+def test_random_bytes_are_traces_or_a_data_error(data: bytes) -> None:
+    check(data)
+
+
+@SETTINGS
+@given(st.lists(traces(), min_size=1, max_size=3), st.lists(DAMAGES, max_size=3))
+def test_sound_lines_that_were_damaged_are_traces_or_a_data_error(
+    written: list[Trace], damages: list[tuple[float, int, bytes]]
+) -> None:
+    data = b"".join(trace_line(trace).encode() + b"\n" for trace in written)
+    for place, cut, piece in damages:
+        at = int(place * len(data))
+        data = data[:at] + piece + data[at + cut :]
+    check(data)
+
+
+SCALARS = [
+    "1",
+    "null",
+    '" a"',
+    '"\\u0022:"',
+    '"\\":"',
+    '"\\u003A 1"',
+    '"\\"\\u0020:"',
+    '"\\n"',
+    "9" * 400,
+    '"é"',
+    "1.5",
+]
+KEYS = ["a", "\\u0061", "b", 'k\\"', "x\\\\", ""]
+
+
+def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Texts of objects in which a key may stand twice, and a space before a colon."""
+    entries = st.tuples(st.sampled_from(KEYS), st.sampled_from([":", ": ", " :", "\t: "]), values)
+    return st.lists(entries.map(lambda entry: f'"{entry[0]}"{entry[1]}{entry[2]}'), max_size=4).map(
+        lambda found: "{" + ", ".join(found) + "}"
+    )
+
+
+VALUES = st.recursive(
+    st.sampled_from(SCALARS),
+    lambda inner: st.lists(inner, max_size=3).map(lambda found: f"[{','.join(found)}]") | objects(inner),
+    max_leaves=8,
+)
+
+
+@SETTINGS
+@given(st.lists(objects(VALUES), min_size=1, max_size=3), st.sampled_from(["\n", "\r\n", "\n\n", " \n"]))
+def test_quick_tests_pass_no_line_that_a_close_look_refuses(metas: list[str], end: str) -> None:
+    lines = [line().decode().strip()[:-1] + f', "meta": {text}}}' for text in metas]
+    check(end.join(lines).encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SOUND,
+        line(meta={"a": [1, {"b": 2}], "c": "x"}, id=17) + SOUND,
+        line(system="s", messages=[{"role": "user", "content": "u"}]),
+        line(prompt=" begins with a space", final_answer='"quoted"', meta={"k": "\nline"}),
+        line(prompt="é", meta={"é": "ü"}),
+        line(meta=None, system=None, messages=[], id=None),
+        line().replace(b'": ', b'" : '),
+        line(steps=[{"i": i, "type": "t", "content": "c"} for i in (1, 2, 9)]),
+        json.dumps(TRACE, separators=(",", ":")).encode(),
+    ],
+)
+def test_sound_chunks_pass_the_quick_tests(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TRACE_FORMAT, "_line_by_line", None)
+    assert not TRACE_FORMAT.sift(Chunk(data, 1)).problems
