@@ -114,3 +114,21 @@ def test_an_addition_trace_takes_at_most_48_tokens_so_one_row_holds_one():
     assert max(len(each.ids) for each in sequences) <= 48
     batch = pack(sequences, row_tokens=48, pad_id=256)
     assert {len(row) for row in batch.trace_ids} == {1}
+
+
+def test_a_batch_has_weights_where_a_sequence_has_some():
+    mask = np.array([False, True, True])
+    plain = TokenSequence("a", (), np.array([1, 2, 3], np.int32), mask)
+    weighted = TokenSequence(
+        "b", (), np.array([4, 5, 6], np.int32), mask, loss_weights=np.array([0, 0.5, 1], np.float32)
+    )
+    assert pack([plain, plain], row_tokens=8, pad_id=0).loss_weights is None
+    batch = pack([plain, weighted], row_tokens=8, pad_id=0)
+    assert batch.loss_weights.tolist() == [[0, 1, 1, 0, 0.5, 1, 0, 0]]
+    assert batch.loss_weights.dtype == np.float32
+
+
+def test_an_empty_sequence_takes_a_place_and_no_room():
+    batch = pack([sequence(0, "empty"), sequence(3)], row_tokens=4, pad_id=0)
+    assert batch.trace_ids == (("t", "empty"),)
+    assert batch.segment_ids.tolist() == [[1, 1, 1, 0]]

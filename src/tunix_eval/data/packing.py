@@ -76,11 +76,11 @@ def _first_fit_decreasing(lengths: _Indices, capacity: int) -> tuple[_Indices, _
     rows = done = 0
     for length, count in zip(distinct[::-1].tolist(), counts[::-1].tolist(), strict=True):
         fitting = np.flatnonzero(room >= length)
-        before = np.cumsum(room[fitting] // length)
+        before = np.cumsum(room[fitting] // max(length, 1))
         fitting = fitting[: np.searchsorted(before, count) + 1]
         each = np.diff(np.minimum(before[: len(fitting)], count), prepend=0)
         left = count - int(each.sum())
-        a_row = capacity // length
+        a_row = capacity // max(length, 1)
         new = np.full(-(-left // a_row), a_row)
         new[-1:] -= len(new) * a_row - left
         opened = np.arange(rows, rows + len(new))
