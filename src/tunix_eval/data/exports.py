@@ -24,6 +24,7 @@ BLOCK = 200
 """Traces that are encoded in one call: few enough to stay in the processor's cache."""
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
+_NOTHING: Mapping[str, Any] = {}
 
 
 class _Sft(msgspec.Struct, frozen=True, gc=False):
@@ -137,13 +138,15 @@ def _trace(_: str | None, trace: Trace) -> Trace:
 
 
 def _sft(created_at: str | None, trace: Trace) -> _Sft:
-    system = "" if trace.system is None else f"{trace.system}\n\n"
-    opening = _earlier_turns(trace, system) if trace.messages else f"<start_of_turn>user\n{system}"
+    opening = "<start_of_turn>user\n"
+    if trace.system is not None or trace.messages:
+        opening = _opening(trace)
     steps = [step.content for step in trace.steps]
-    last = f"Answer: {trace.final_answer}".rstrip()
-    text = _gemma_layout(len(steps)) % (opening, trace.prompt.strip(), *steps, last)
-    reserved = {"created_at": created_at, "trace_version": trace.trace_version, "format": "tunix_sft"}
-    return _Sft(str(trace.id), text, trace.final_answer, {**trace.meta, **reserved} if trace.meta else reserved)
+    answer = trace.final_answer
+    text = _gemma_layout(len(steps)) % (opening, trace.prompt.strip(), *steps, f"Answer: {answer}".rstrip())
+    version = trace.trace_version
+    metadata = {**(trace.meta or _NOTHING), "created_at": created_at, "trace_version": version, "format": "tunix_sft"}
+    return _Sft(str(trace.id), text, answer, metadata)
 
 
 @functools.cache
@@ -153,21 +156,20 @@ def _gemma_layout(steps: int) -> str:
     return f"%s%s<end_of_turn>\n<start_of_turn>model\nReasoning:\n{numbered}%s<end_of_turn>"
 
 
-def _earlier_turns(trace: Trace, system: str) -> str:
+def _opening(trace: Trace) -> str:
     """Return Gemma's text up to the prompt."""
+    system = "" if trace.system is None else f"{trace.system}\n\n"
     text = ""
     for k, turn in enumerate(trace.messages):
         if turn.role != ("user", "assistant")[k % 2]:
-            raise DataError(
-                f"trace '{trace.id}': messages[{k}] is the {turn.role}'s; Gemma's turns alternate from the user's on"
-            )
+            found = f"messages[{k}] is the {turn.role}'s"
+            raise DataError(f"trace '{trace.id}': {found}; Gemma's turns alternate, from the user's on")
         role = "user" if turn.role == "user" else "model"
         text += f"<start_of_turn>{role}\n{'' if k else system}{turn.content.strip()}<end_of_turn>\n"
     if len(trace.messages) % 2:
-        raise DataError(
-            f"trace '{trace.id}': the last of messages is the user's, and so is the prompt; Gemma's turns alternate"
-        )
-    return f"{text}<start_of_turn>user\n"
+        found = "the last of messages is the user's, and so is the prompt"
+        raise DataError(f"trace '{trace.id}': {found}; Gemma's turns alternate")
+    return f"{text}<start_of_turn>user\n{'' if trace.messages else system}"
 
 
 def _example(created_at: str | None, trace: Trace) -> _TrainingExample:
@@ -176,7 +178,7 @@ def _example(created_at: str | None, trace: Trace) -> _TrainingExample:
         f"{_single_prompt(trace, 'training_example')}\n\nPlease show your reasoning steps.",
         model_text(trace, "numbered"),
         {
-            **(trace.meta or {}),
+            **(trace.meta or _NOTHING),
             "source_trace_id": str(trace.id),
             "created_at": created_at,
             "trace_version": trace.trace_version,
