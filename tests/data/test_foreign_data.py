@@ -12,6 +12,7 @@ from tunix_eval.data import (
     GemmaRenderer,
     encode_trace,
     fill,
+    map_records,
     pack,
     read_dataset,
     read_traces,
@@ -54,6 +55,19 @@ def test_another_systems_traces_pack_as_well():
     row_tokens = max(len(sequence.ids) for sequence in sequences)
     batch = pack(sequences, row_tokens=row_tokens, pad_id=tokenizer.pad_id)
     assert fill(batch) >= 0.9
+
+
+def test_lines_of_another_format_become_traces_by_their_keys():
+    found = map_records(
+        foreign("gsm8k_200.jsonl"),
+        fields={"prompt": "question", "final_answer": "answer"},
+        split="hashes",
+        source="gsm8k",
+    )
+    assert (len(found.traces), len({trace.id for trace in found.traces}), found.rejected) == (200, 200, [])
+    assert [trace.final_answer for trace in found.traces[:3]] == ["18", "3", "70000"]
+    assert found.traces[0].steps[0].content == "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day."
+    assert {len(trace.meta) for trace in found.traces} == {1}
 
 
 def test_lines_of_another_format_are_refused_by_their_keys():

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tunix_eval.data.explain import structural_flaw
+from tunix_eval.data.explain import explain, structural_flaw
 from tunix_eval.data.jsonl import encode, unambiguous
 from tunix_eval.data.lenient import LenientRead, sift_leniently
 from tunix_eval.data.lines import Chunk, Progress, Refused
@@ -107,8 +107,8 @@ class _Conversion:
     def _line(self, line: bytes) -> bytes:
         try:
             record = _decode_any(line)
-        except (ValueError, RecursionError):
-            return line
+        except (ValueError, RecursionError) as error:
+            raise DataError(explain(line, error, Trace)) from None
         if not isinstance(record, dict):
             return line
         if not _surely_sound(line) and (reason := structural_flaw(line)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,29 +90,40 @@ def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chu
         with open_regular(path, name) as raw, parquet.ParquetFile(raw) as file:
             total, size = file.metadata.num_rows, path.stat().st_size
             for batch in file.iter_batches(batch_size=_ROWS):
-                yield _chunk(batch.to_pylist(maps_as_pydicts="strict"), first)
+                yield _chunk(_rows(batch), first)
                 first += batch.num_rows
                 if on_progress:
                     on_progress(size * (first - 1) // total, size)
-    # KeyError: a map holds one key twice.
-    except (OSError, arrow.ArrowException, KeyError) as error:
+    except (OSError, arrow.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         place = f"{name}: row {first} or one of the next" if first > 1 else name
         raise DataError(f"{place}: cannot be read as Parquet: {one_line(str(reason))}") from None
 
 
-def _chunk(rows: list[dict[str, Any]], first: int) -> Chunk:
+def _rows(batch: Any) -> list[dict[str, Any] | None]:
+    """Return the rows; None where a map holds one key twice, for which pyarrow raises KeyError."""
+    try:
+        return list(batch.to_pylist(maps_as_pydicts="strict"))
+    except KeyError:
+        return (
+            [row for k in range(batch.num_rows) for row in _rows(batch.slice(k, 1))] if batch.num_rows > 1 else [None]
+        )
+
+
+def _chunk(rows: Sequence[dict[str, Any] | None], first: int) -> Chunk:
     lines, refused = [], []
     for number, row in enumerate(rows, first):
         try:
             lines.append(encode(_record(row)))
         except DataError as error:
             lines.append(b"")
-            refused.append(Refused(number, one_line(repr(row)).encode(), str(error)))
+            refused.append(Refused(number, one_line(repr(row)).encode() if row else b"", str(error)))
     return Chunk(b"".join(line + b"\n" for line in lines), first, tuple(refused))
 
 
-def _record(row: dict[str, Any]) -> dict[str, Any]:
+def _record(row: dict[str, Any] | None) -> dict[str, Any]:
+    if row is None:
+        raise DataError("a map holds one key twice; keys of an object are unique")
     record = {field: _plain(value, field) for field, value in row.items() if value is not None}
     if isinstance(row.get("meta"), str):
         record["meta"] = _json_text(row["meta"])

@@ -1,0 +1,228 @@
+"""Other people's keys become traces, and what no key takes is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunix_eval.data import map_records, read_traces, write_traces
+from tunix_eval.errors import DataError, SpecError
+from tunix_eval.records import Step, Trace, Turn
+
+FIELDS = {"prompt": "question", "final_answer": "answer"}
+STEPS = {**FIELDS, "steps": "rationale"}
+LINE: dict[str, Any] = {"question": "1+1=", "answer": "2", "rationale": "Add.\n\n  1+1=2\n"}
+
+
+def write(folder: Path, *lines: dict[str, Any] | bytes) -> Path:
+    path = folder / "other.jsonl"
+    path.write_bytes(b"".join((one if isinstance(one, bytes) else json.dumps(one).encode()) + b"\n" for one in lines))
+    return path
+
+
+def mapped(folder: Path, *lines: dict[str, Any] | bytes, fields: dict[str, str] = STEPS, **options: Any) -> list[Trace]:
+    return map_records(write(folder, *lines), fields=fields, **options).traces
+
+
+def refusal(folder: Path, *lines: dict[str, Any] | bytes, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        mapped(folder, *lines, **options)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_a_text_gives_a_step_for_each_line_that_is_not_blank(tmp_path: Path) -> None:
+    (trace,) = mapped(tmp_path, LINE)
+    assert trace == Trace(
+        trace_version="1.0",
+        prompt="1+1=",
+        final_answer="2",
+        steps=(Step(0, "reasoning", "Add."), Step(1, "reasoning", "1+1=2")),
+        id=trace.id,
+    )
+    assert len(str(trace.id)) == 36
+
+
+@pytest.mark.parametrize(
+    ("rationale", "steps"),
+    [
+        (["a", "b\nc"], (Step(0, "reasoning", "a"), Step(1, "reasoning", "b\nc"))),
+        ([{"content": "a"}, {"content": "b", "type": "t"}], (Step(0, "reasoning", "a"), Step(1, "t", "b"))),
+        (
+            [{"i": 5, "type": "t", "content": "b"}, {"i": 2, "content": "a"}],
+            (Step(2, "reasoning", "a"), Step(5, "t", "b")),
+        ),
+    ],
+)
+def test_a_list_gives_a_step_for_each_entry(tmp_path: Path, rationale: list[Any], steps: tuple[Step, ...]) -> None:
+    (trace,) = mapped(tmp_path, {**LINE, "rationale": rationale})
+    assert trace.steps == steps
+
+
+def test_dots_lead_into_objects_and_the_rest_of_them_is_kept_below_meta(tmp_path: Path) -> None:
+    line = {"data": {"q": "1+1=", "level": 3, "deep": {"a": "2"}}, "x.y": "Add.", "url": "u"}
+    fields = {"prompt": "data.q", "final_answer": "data.deep.a", "steps": "x.y"}
+    (trace,) = mapped(tmp_path, line, fields=fields)
+    assert (trace.prompt, trace.final_answer, trace.steps[0].content) == ("1+1=", "2", "Add.")
+    assert trace.meta == {"data": {"level": 3}, "url": "u"}
+
+
+def test_fields_that_are_not_mapped_are_read_from_their_own_keys(tmp_path: Path) -> None:
+    line = {**LINE, "id": 7, "meta": {"a": 1}, "system": "s", "messages": [{"role": "user", "content": "u"}], "b": 2}
+    (trace,) = mapped(tmp_path, {**line, "trace_version": "1.5"})
+    assert (trace.id, trace.meta, trace.system, trace.messages) == ("7", {"a": 1, "b": 2}, "s", (Turn("user", "u"),))
+    assert trace.trace_version == "1.5"
+
+
+def test_a_key_named_like_a_field_that_is_mapped_elsewhere_is_kept(tmp_path: Path) -> None:
+    (trace,) = mapped(tmp_path, {**LINE, "prompt": "another", "id": "a"}, fields={**STEPS, "id": "key"})
+    assert trace.meta == {"prompt": "another", "id": "a"}
+    assert trace.prompt == "1+1="
+
+
+def test_one_key_may_give_two_fields(tmp_path: Path) -> None:
+    (trace,) = mapped(tmp_path, LINE, fields={**FIELDS, "steps": "answer"})
+    assert (trace.final_answer, trace.steps[0].content, trace.meta) == ("2", "2", {"rationale": LINE["rationale"]})
+
+
+def test_numbers_become_text_and_nulls_of_optional_fields_are_absent(tmp_path: Path) -> None:
+    line = {**LINE, "answer": 18, "key": None}
+    assert [trace.final_answer for trace in mapped(tmp_path, line, {**line, "answer": 0.5})] == ["18", "0.5"]
+
+
+def test_the_source_is_recorded_and_what_stood_there_is_kept(tmp_path: Path) -> None:
+    traces = mapped(tmp_path, LINE, {**LINE, "source": "web"}, {**LINE, "source": "ours"}, source="ours")
+    assert [trace.meta for trace in traces] == [
+        {"source": "ours"},
+        {"source": "ours", "original_source": "web"},
+        {"source": "ours"},
+    ]
+
+
+SPLITS = [
+    ("hashes", "Add.\n1+1=2\n#### 2", ["Add.", "1+1=2"], "2"),
+    ("hashes", "#### 1\nNo.\n####70,000\n", ["#### 1", "No."], "70,000"),
+    ("answer", "Add.\nAnswer: 2", ["Add."], "2"),
+    ("tags", "<think>\nAdd.\n</think>\n<answer> 2 </answer>", ["Add."], "2"),
+    (
+        "boxed",
+        r"So it is $\boxed{1}$, or \boxed{\frac{1}{2}}.",
+        [r"So it is $\boxed{1}$, or \boxed{\frac{1}{2}}."],
+        r"\frac{1}{2}",
+    ),
+    ("last_number", "1 and 1 is 2.5, at most.", ["1 and 1 is 2.5, at most."], "2.5"),
+    ("last_number", "It costs 1,200 dollars.", ["It costs 1,200 dollars."], "1,200"),
+]
+
+
+@pytest.mark.parametrize(("split", "text", "steps", "answer"), SPLITS)
+def test_reasoning_and_answer_in_one_text_are_split(
+    tmp_path: Path, split: str, text: str, steps: list[str], answer: str
+) -> None:
+    (trace,) = mapped(tmp_path, {"question": "q", "answer": text}, fields=FIELDS, split=split)
+    assert ([step.content for step in trace.steps], trace.final_answer) == (steps, answer)
+
+
+@pytest.mark.parametrize(
+    ("split", "text", "said"),
+    [
+        (
+            "hashes",
+            "1+1=2 #### 2",
+            "answer: no line begins with ####; expected the reasoning, then #### and the answer",
+        ),
+        ("hashes", "#### 2", "answer: no reasoning stands before the answer; a trace needs a step"),
+        ("hashes", "Add.\n####", "answer (as final_answer): is empty"),
+        ("answer", "2", "answer: no line begins with Answer:; expected"),
+        ("tags", "<answer>2", "answer: has no <answer>...</answer>; expected"),
+        ("boxed", r"\boxed{2", r"answer: has no \boxed{...}; expected the answer in one"),
+        ("last_number", "two", "answer: holds no number; expected the answer to be the last one"),
+        ("hashes", "x" * 20_001 + "\n#### 2", "answer (as steps[0].content): has 20001 characters, limit 20000"),
+    ],
+)
+def test_a_text_that_cannot_be_split_is_named(tmp_path: Path, split: str, text: str, said: str) -> None:
+    found = refusal(tmp_path, {"question": "q", "answer": text}, fields=FIELDS, split=split)
+    assert found.startswith(f"other.jsonl:1: {said}")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"answer": "2", "rationale": "r"}, "question: is missing; it is mapped to prompt"),
+        ({**LINE, "question": ""}, "question (as prompt): is empty"),
+        ({**LINE, "question": None}, "question (as prompt): expected str, got null"),
+        ({**LINE, "answer": ["2", "3"]}, "answer (as final_answer): expected str, got array"),
+        ({**LINE, "answer": True}, "answer (as final_answer): expected str, got bool"),
+        ({**LINE, "rationale": ["a", " "]}, "rationale (as steps[1].content): holds only white space"),
+        ({**LINE, "rationale": [{"content": "a", "x": 1}]}, "rationale (as steps[0].x): unknown key; known: i, type"),
+        ({**LINE, "rationale": 5}, "rationale (as steps): expected array, got int"),
+        ({**LINE, "rationale": "\n"}, "rationale (as steps): expected array of length >= 1"),
+        ({**LINE, "rationale": None}, "has no steps; name their key (--map steps=KEY) or how the answer ends (--split"),
+        ({**LINE, "a": 1, "meta": {"a": 2}}, "a: is kept below meta, which has it with another value; rename one of"),
+        ({**LINE, "meta": 5}, "meta: expected object | null, got int"),
+        (
+            b'{"question": "q", "answer": "2", "rationale": "r", "k": {"a": 1, "a": 2}}',
+            "a: occurs more than once in one",
+        ),
+        (
+            b'{"question": "q", "answer": "2", "rationale": "r", "k": NaN}',
+            "is not JSON: NaN is no JSON number; use null",
+        ),
+        (b'{"question": "q"', "is not JSON at column 17"),
+        (b"[1]", "expected object, got array"),
+    ],
+)
+def test_a_bad_line_is_named_by_the_key_of_the_file(tmp_path: Path, line: dict[str, Any] | bytes, said: str) -> None:
+    found = refusal(tmp_path, {**LINE, "id": "sound"}, line)
+    assert found.startswith(f"other.jsonl:2: {said}")
+    assert "\n" not in found
+
+
+def test_without_steps_the_error_says_how_to_get_them(tmp_path: Path) -> None:
+    said = "has no steps; name their key (--map steps=KEY) or how the answer ends (--split hashes)"
+    assert refusal(tmp_path, LINE, fields=FIELDS) == f"other.jsonl:1: {said}"
+
+
+def test_lenient_mapping_gives_the_original_lines_that_were_rejected(tmp_path: Path) -> None:
+    bad: list[dict[str, Any] | bytes] = [{**LINE, "question": ""}, b"oops", {**LINE, "id": "a"}]
+    found = map_records(write(tmp_path, {**LINE, "id": "a"}, *bad), fields=STEPS, lenient=True)
+    assert [trace.id for trace in found.traces] == ["a"]
+    assert [(each.line, each.reason.partition(";")[0]) for each in found.rejected] == [
+        (2, "question (as prompt): is empty"),
+        (3, "is not JSON at column 1: Expecting value"),
+        (4, "id: 'a' is already used by line 1"),
+    ]
+    texts = [each.text for each in found.rejected]
+    assert texts == [json.dumps(bad[0]), "oops", json.dumps(bad[2])]
+
+
+def test_parquet_with_other_keys_is_read_too(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.Table.from_pylist([LINE, {**LINE, "question": ""}]), tmp_path / "other.parquet")
+    with pytest.raises(DataError, match=r"other.parquet: row 2: question \(as prompt\): is empty"):
+        map_records(tmp_path / "other.parquet", fields=STEPS)
+    found = map_records(tmp_path / "other.parquet", fields=STEPS, lenient=True)
+    assert [trace.prompt for trace in found.traces] == ["1+1="]
+
+
+def test_mapped_traces_are_the_same_when_written_and_read(tmp_path: Path) -> None:
+    traces = mapped(tmp_path, LINE, {**LINE, "level": [1, {"a": None}]}, LINE)
+    write_traces(traces, tmp_path / "traces.jsonl")
+    assert read_traces(tmp_path / "traces.jsonl") == traces
+    assert len({trace.id for trace in traces}) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "split", "said"),
+    [
+        ({"promt": "question"}, None, "no field of a trace named 'promt'; known: .*Did you mean 'prompt'"),
+        (STEPS, "hashes", "steps are mapped to 'rationale' and split off the answer; give one of the two"),
+        (FIELDS, "text", "no way to split an answer named 'text'; known: answer, boxed, hashes, last_number, tags"),
+    ],
+)
+def test_a_wrong_order_is_refused_before_the_file_is_opened(fields: dict[str, str], split: Any, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        map_records(Path("nowhere.jsonl"), fields=fields, split=split)

@@ -1,0 +1,219 @@
+"""Trace files in Parquet: rows under the same rules as lines."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tunix_eval.data import (
+    read_evalset,
+    read_predictions,
+    read_traces,
+    read_traces_leniently,
+    scan_traces,
+    validate_traces,
+    write_traces,
+)
+from tunix_eval.errors import DataError
+from tunix_eval.records import Step, Trace, Turn
+from tunix_eval.testing import traces
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+STEPS = [{"i": 0, "type": "sum", "content": "1+1=2"}]
+ROW: dict[str, Any] = {"trace_version": "1.0", "prompt": "1+1=", "final_answer": "2", "steps": STEPS}
+
+
+def write(path: Path, *rows: dict[str, Any], **types: Any) -> Path:
+    table = pa.Table.from_pylist(list(rows))
+    for name, kind in types.items():
+        column = pa.array([row.get(name) for row in rows], kind)
+        table = table.drop_columns([name]).append_column(name, column)
+    pq.write_table(table, path)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_traces(path)
+    assert {str(error) for error in (caught.value, _error(path))} == {str(caught.value)}
+    return str(caught.value).removeprefix(str(path))
+
+
+def _error(path: Path) -> DataError:
+    with pytest.raises(DataError) as caught:
+        validate_traces(path)
+    return caught.value
+
+
+def test_a_row_becomes_a_trace_and_nulls_are_absent(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Hi", "reasoning_content": None}]
+    full = {**ROW, "id": "a", "meta": {"x": 1, "y": None}, "system": "Be brief.", "messages": turns}
+    bare = {**ROW, "id": None, "meta": None, "system": None, "messages": None}
+    first, second = read_traces(write(tmp_path / "a.parquet", full, bare))
+    assert first == Trace(
+        trace_version="1.0",
+        prompt="1+1=",
+        final_answer="2",
+        steps=(Step(0, "sum", "1+1=2"),),
+        meta={"x": 1},
+        id="a",
+        system="Be brief.",
+        messages=(Turn("user", "Hi"),),
+    )
+    assert (second.meta, second.system, second.messages) == (None, None, ())
+
+
+def test_meta_may_be_a_struct_a_map_or_json_text(tmp_path: Path) -> None:
+    meta = {"x": 1, "y": 2}
+    texts = write(tmp_path / "text.parquet", {**ROW, "meta": json.dumps(meta, indent=2)})
+    struct = write(tmp_path / "struct.parquet", {**ROW, "meta": meta})
+    table = pa.Table.from_pylist([ROW]).append_column(
+        "meta", pa.array([list(meta.items())], pa.map_("string", "int64"))
+    )
+    pq.write_table(table, tmp_path / "map.parquet")
+    read = [read_traces(path) for path in (texts, struct, tmp_path / "map.parquet")]
+    assert read[0] == read[1] == read[2]
+    assert read[0][0].meta == meta
+
+
+def test_values_that_only_columns_have_become_text(tmp_path: Path) -> None:
+    meta = {"day": dt.date(2026, 1, 2), "price": Decimal("1.50"), "at": dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC)}
+    (trace,) = read_traces(write(tmp_path / "a.parquet", {**ROW, "meta": meta}))
+    assert trace.meta == {"day": "2026-01-02", "price": "1.50", "at": "2026-01-02T03:00:00+00:00"}
+
+
+def test_an_id_that_is_a_number_reads_as_text(tmp_path: Path) -> None:
+    assert [t.id for t in read_traces(write(tmp_path / "a.parquet", {**ROW, "id": 17}, {**ROW, "id": 18}))] == [
+        "17",
+        "18",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": " "}, "prompt: holds only white space"),
+        ({"prompt": None}, "prompt: is missing"),
+        ({"prompt": b"bytes"}, "prompt: found a value of type bytes, which JSON does not have; expected text"),
+        ({"final_answer": 5}, "final_answer: expected str, got int"),
+        ({"steps": []}, "steps: expected array of length >= 1"),
+        ({"steps": [{"i": 0, "type": "t", "content": None}]}, "steps[0].content: is missing"),
+        (
+            {"steps": [{"i": 0, "type": "t", "content": "c", "x": 1}]},
+            "steps[0].x: unknown key; known: i, type, content",
+        ),
+        ({"steps": [*STEPS, *STEPS]}, "steps[1].i is 0, already used by steps[0]; step indices must be unique"),
+        ({"question": "q"}, "question: unknown key; known: trace_version"),
+        ({"id": 1.5}, "id: expected int | str | null, got float"),
+        ({"meta": {"x": float("nan")}}, "meta.x: found nan, which JSON does not have; expected text, a finite number"),
+        ({"meta": "{"}, "meta: the text is not JSON at column 2"),
+        ({"meta": "[1]"}, "meta: expected object | null, got array"),
+        ({"meta": '{"a": 1,\n"a": 2}'}, "a: occurs more than once in one object"),
+        ({"meta": '{"a": ' + "[" * 200 + "]" * 200 + "}"}, "is nested deeper than 100 levels"),
+        ({"meta": '{"a": ' + "[" * 9000 + "]" * 9000 + "}"}, "meta: the text is nested deeper than 100 levels"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_number_and_field(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    # One row alone decides the types of the columns.
+    message = refusal(write(tmp_path / "a.parquet", {**ROW, **row}))
+    assert message.startswith(f": row 1: {said}")
+    assert "\n" not in message
+
+
+def test_rows_are_counted_over_batches_and_ids_are_unique(tmp_path: Path) -> None:
+    rows = [{**ROW, "id": f"t{k}", "prompt": "" if k == 1700 else "p"} for k in range(2000)]
+    path = write(tmp_path / "a.parquet", *rows, {**ROW, "id": "t7"})
+    assert refusal(path).splitlines() == [
+        ": row 1701: prompt: is empty",
+        f"{path}: row 2001: id: 't7' is already used by row 8; ids are unique",
+    ]
+    found = read_traces_leniently(path)
+    assert [(each.line, json.loads(each.text)["id"]) for each in found.rejected] == [(1701, "t1700"), (2001, "t7")]
+    assert len(found.traces) == 1999
+
+
+def test_a_map_with_a_key_twice_is_an_error(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([ROW, ROW])
+    maps = pa.array([[("a", 1)], [("a", 1), ("a", 2)]], pa.map_("string", "int64"))
+    pq.write_table(table.append_column("meta", maps), tmp_path / "a.parquet")
+    assert refusal(tmp_path / "a.parquet") == ": row 2: a map holds one key twice; keys of an object are unique"
+
+
+def test_a_file_without_a_row_is_an_error(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([ROW]).slice(0, 0), tmp_path / "a.parquet")
+    assert refusal(tmp_path / "a.parquet") == ": holds no trace; expected one JSON object a line"
+
+
+def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", *({**ROW, "id": str(k) * 50} for k in range(500)))
+    data = bytearray(path.read_bytes())
+    data[40:400] = b"\xff" * 360
+    path.write_bytes(data)
+    assert refusal(path).startswith(": cannot be read as Parquet: ")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(traces(), min_size=1, max_size=4, unique_by=lambda trace: trace.id))
+def test_what_is_written_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory, written: list[Trace]) -> None:
+    path = tmp_path_factory.mktemp("round") / "traces.parquet"
+    write_traces(written, path)
+    assert read_traces(path) == written
+    assert [trace for piece in scan_traces(path) for trace in piece] == written
+    first = path.read_bytes()
+    write_traces(written, path)
+    assert path.read_bytes() == first
+
+
+def test_many_traces_are_written_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    lines = read_traces(write(tmp_path / "in.parquet", *({**ROW, "prompt": f"{k}+1="} for k in range(6000))))
+    write_traces(lines, path)
+    said: list[tuple[int, int]] = []
+    assert validate_traces(path, on_progress=lambda done, total: said.append((done, total))).traces == 6000
+    assert said == sorted(said)
+    assert said[-1] == (path.stat().st_size, path.stat().st_size)
+
+
+def test_evalsets_and_predictions_are_read_too(tmp_path: Path) -> None:
+    items = [{"id": f"q{k}", "prompt": "1+1=", "expected_answer": "2", "category": None} for k in range(3)]
+    evalset = read_evalset(write(tmp_path / "sums.parquet", *items))
+    assert (evalset.name, [item.id for item in evalset.items]) == ("sums", ["q0", "q1", "q2"])
+    rows = [{"id": f"q{k}", "prediction": str(k), "finish_reason": "length"} for k in range(3)]
+    predictions = read_predictions(write(tmp_path / "p.parquet", *rows))
+    assert [(row.item_id, row.text, row.stop_reason) for row in predictions.rows] == [
+        (f"q{k}", str(k), "length") for k in range(3)
+    ]
+
+
+def test_without_pyarrow_the_error_says_what_to_install(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", ROW)
+    script = (
+        "import sys\nsys.modules['pyarrow'] = None\nfrom pathlib import Path\n"
+        "from tunix_eval.data import read_traces, write_traces\nfrom tunix_eval.errors import DataError\n"
+        f"for call in (lambda: read_traces(Path({str(path)!r})), lambda: write_traces([], Path({str(path)!r}))):\n"
+        "    try:\n        call()\n    except DataError as error:\n        print(error)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    said = "Parquet needs pyarrow; install it with: pip install 'tunix-eval[parquet]'"
+    assert found.stdout.splitlines() == [said, said]
+
+
+def test_reading_lines_never_loads_pyarrow(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROW))
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tunix_eval.data import read_traces\n"
+        f"read_traces(Path({str(tmp_path / 'a.jsonl')!r}))\nprint('pyarrow' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
