@@ -154,10 +154,11 @@ class TestRefused:
         with pytest.raises(DataError, match=f"^trace 'b': {reason}"):
             records("tunix_sft", msgspec.structs.replace(SPOKEN, messages=messages))
 
-    def test_thoughts_of_earlier_turns_are_never_dropped_in_silence(self):
+    @pytest.mark.parametrize("kind", ["tunix_sft", "messages"])
+    def test_thoughts_of_earlier_turns_are_never_dropped_in_silence(self, kind):
         thought = (Turn("user", "1+1?"), Turn("assistant", "2", "one and one"))
-        with pytest.raises(DataError, match=r"^trace 'b': messages\[1\].reasoning_content has no place in the format"):
-            records("messages", msgspec.structs.replace(SPOKEN, messages=thought))
+        with pytest.raises(DataError, match=rf"^trace 'b': messages\[1\].reasoning_content has no place in .* {kind};"):
+            records(kind, msgspec.structs.replace(SPOKEN, messages=thought))
 
     def test_unknown_names_before_anything_is_read(self):
         with pytest.raises(UnknownNameError, match=r"no export format named 'tunix'; known: .*tunix_sft"):

@@ -158,6 +158,7 @@ def _gemma_layout(steps: int) -> str:
 
 def _opening(trace: Trace) -> str:
     """Return Gemma's text up to the prompt."""
+    _refuse_thoughts(trace, "tunix_sft")
     system = "" if trace.system is None else f"{trace.system}\n\n"
     text = ""
     for k, turn in enumerate(trace.messages):
@@ -187,12 +188,7 @@ def _example(created_at: str | None, trace: Trace) -> _TrainingExample:
 
 
 def _messages(style: str | None, trace: Trace) -> _Messages:
-    for k, turn in enumerate(trace.messages):
-        if turn.reasoning_content is not None:
-            raise DataError(
-                f"trace '{trace.id}': messages[{k}].reasoning_content has no place in the format messages; "
-                "take it out, or export as trace"
-            )
+    _refuse_thoughts(trace, "messages")
     messages = [_Message(turn.role, turn.content) for turn in trace.messages]
     if trace.system is not None:
         messages.insert(0, _Message("system", trace.system))
@@ -224,6 +220,15 @@ def _single_prompt(trace: Trace, kind: str) -> str:
             "export as messages"
         )
     return trace.prompt if trace.system is None else f"{trace.system}\n\n{trace.prompt}"
+
+
+def _refuse_thoughts(trace: Trace, kind: str) -> None:
+    for k, turn in enumerate(trace.messages):
+        if turn.reasoning_content is not None:
+            raise DataError(
+                f"trace '{trace.id}': messages[{k}].reasoning_content has no place in the format {kind}; "
+                "take it out, or export as trace"
+            )
 
 
 def _write_parquet(examples: Iterator[_TrainingExample], file: Any) -> None:
