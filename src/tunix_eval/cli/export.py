@@ -1,0 +1,44 @@
+"""`tunix-eval export`: a dataset in a format that others read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from tunix_eval.cli.inputs import add_dataset_argument, open_traces
+from tunix_eval.cli.outputs import STREAM, add_out_argument, check_free, check_suffix, would_write
+from tunix_eval.cli.terminal import counted
+from tunix_eval.data import EXPORT_FORMATS, export_lines, write_export
+from tunix_eval.errors import unknown_name
+from tunix_eval.figures import printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    add_dataset_argument(parser)
+    parser.add_argument("--format", metavar="FORMAT", required=True, help=", ".join(EXPORT_FORMATS))
+    parser.add_argument(
+        "--style", default="numbered", help="of the steps, for messages and prompt_completion; default numbered"
+    )
+    add_out_argument(parser, ".jsonl or .jsonl.gz file, .parquet for training_example, or - for stdout")
+
+
+def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes], int]:
+    """Write the export, or return its lines where they go to stdout."""
+    kind = arguments.format
+    if kind not in EXPORT_FORMATS:
+        raise unknown_name("export format", kind, EXPORT_FORMATS)
+    path = None if arguments.out == STREAM else Path(arguments.out)
+    if path:
+        check_suffix(path)
+        check_free(path, force=arguments.force)
+    given = open_traces(arguments.dataset)
+    what = counted(len(given.traces), "trace")
+    source = given.dataset if given.dataset is not None else given.traces
+    if arguments.dry_run:
+        return [f"{would_write(path)}: {what}" if path else f"would print {what}"], 0
+    if path is None:
+        return export_lines(source, kind, style=arguments.style), 0
+    write_export(source, kind, path, style=arguments.style)
+    return [f"wrote {printable(str(path))}: {what} as {kind}"], 0

@@ -1,0 +1,196 @@
+"""`tunix-eval ingest`: trace files of other people's files, and of what a run wrote."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import msgspec
+
+from tunix_eval.cli.inputs import Given, assignments, first_keys, given_file, joined
+from tunix_eval.cli.outputs import add_out_argument, check_free, check_suffix, would_write, write_text
+from tunix_eval.cli.recorded import Evaluation, open_runs
+from tunix_eval.cli.terminal import Progress, counted, cut, listed
+from tunix_eval.data import (
+    LenientRead,
+    Rejected,
+    checked_traces,
+    map_records,
+    read_traces,
+    read_traces_leniently,
+    rejected_text,
+    traces_of_run,
+    write_traces,
+)
+from tunix_eval.errors import DataError, SpecError, unknown_name
+from tunix_eval.figures import printable
+from tunix_eval.records import AnswerRule, Trace
+from tunix_eval.specs import AnswerRuleName
+
+SPLITS: tuple[str, ...] = get_args(AnswerRuleName)
+_ONLY = ("all", "correct")
+_LISTED = 5
+
+
+class Read(NamedTuple):
+    """What became of one file or run."""
+
+    name: str
+    traces: Sequence[Trace]
+    rejected: Sequence[Rejected]
+    """Lines of a file that are no traces."""
+    left_out: Sequence[str]
+    """Completions of a run that make no trace, and why."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("files", metavar="FILE", nargs="*", help=".jsonl, .jsonl.gz or .parquet, or - for stdin")
+    parser.add_argument(
+        "--map",
+        metavar="FIELD=KEY",
+        action="append",
+        help="the key that holds a field of a trace: prompt=question, final_answer=answer, steps=rationale, "
+        "prompt=data.q; may be repeated. Keys that nothing takes are kept in meta",
+    )
+    parser.add_argument(
+        "--split",
+        metavar="RULE",
+        help=f"where the answer stands in the text that final_answer is mapped to: {', '.join(SPLITS)}",
+    )
+    parser.add_argument("--source", metavar="NAME", help="where they come from, kept in every trace's meta")
+    parser.add_argument("--lenient", action="store_true", help="write the good lines, and the others to --rejected")
+    parser.add_argument("--rejected", metavar="PATH", help="by default rejected.jsonl beside --out")
+    parser.add_argument("--from-run", metavar="RUN", help="in place of files: the completions of a recorded run")
+    parser.add_argument("--only", metavar="WHICH", default="correct", help="of a run: correct (default) or all")
+    parser.add_argument("--metric", metavar="M", help="of a run: what says which are correct; by default the primary")
+    parser.add_argument("--evalset", metavar="NAME", help="of a run: only this evalset")
+    parser.add_argument("--artifacts", metavar="DIR", help="the records, else as ./pyproject.toml sets it")
+    add_out_argument(parser, "where the traces go: .jsonl, .jsonl.gz or .parquet")
+
+
+def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
+    """Write the traces, and return how many there are and what was left out."""
+    _check(arguments)
+    out = Path(arguments.out)
+    rejected = Path(arguments.rejected) if arguments.rejected else out.parent / "rejected.jsonl"
+    check_suffix(out)
+    check_free(out, force=arguments.force)
+    if arguments.lenient:
+        check_free(rejected, force=arguments.force)
+    reads = list(_of_run(arguments) if arguments.from_run else _of_files(arguments))
+    traces = joined([Given(one.name, tuple(one.traces), None) for one in reads])
+    lines = []
+    for one in reads:
+        refused = f", {counted(len(one.rejected), 'line')} rejected" if one.rejected else ""
+        passed = f", {counted(len(one.left_out), 'completion')} left out" if one.left_out else ""
+        lines.append(f"read {printable(one.name)}: {counted(len(one.traces), 'trace')}{refused}{passed}")
+        lines += cut([f"  line {flaw.line}: {printable(flaw.reason)}" for flaw in one.rejected], _LISTED)
+        lines += cut([f"  {printable(text)}" for text in one.left_out], _LISTED)
+    if not traces:
+        raise DataError("\n".join([*lines, "nothing is left to write"]))
+    flaws = [flaw for one in reads for flaw in one.rejected]
+    return [*lines, *_written(traces, flaws, out, rejected, dry_run=arguments.dry_run)], 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.only not in _ONLY:
+        raise unknown_name("choice of completions", arguments.only, _ONLY)
+    if arguments.split is not None and arguments.split not in SPLITS:
+        raise unknown_name("split rule", arguments.split, SPLITS)
+    if bool(arguments.files) == bool(arguments.from_run):
+        raise SpecError("ingest: name files, or a run with --from-run" + (", not both" if arguments.files else ""))
+    if arguments.from_run:
+        taken = [name for name in ("map", "split", "source", "lenient", "rejected") if getattr(arguments, name)]
+        if taken:
+            raise SpecError(f"--{taken[0]} is for files; a run's completions are taken as they are recorded")
+    elif taken := [name for name in ("metric", "evalset", "artifacts") if getattr(arguments, name)]:
+        raise SpecError(f"--{taken[0]} is for --from-run")
+    if arguments.lenient and len(arguments.files) > 1:
+        raise SpecError("--lenient takes one file at a time: rejected lines are known by their number")
+    if arguments.rejected and not arguments.lenient:
+        raise SpecError("--rejected names where bad lines go; add --lenient, or every line has to be good")
+
+
+def _of_files(arguments: argparse.Namespace) -> Iterator[Read]:
+    pairs = assignments(arguments.map, "--map")
+    if len(dict(pairs)) < len(pairs):
+        raise SpecError("--map names a field twice; a field comes from one key")
+    for reference in arguments.files:
+        with given_file(reference) as (path, name), Progress(f"reading {name}") as progress:
+            found = _of_file(path, name, dict(pairs), arguments, progress)
+        yield Read(name, found.traces, found.rejected, [])
+
+
+def _of_file(
+    path: Path, name: str, fields: dict[str, str], arguments: argparse.Namespace, progress: Progress
+) -> LenientRead:
+    if fields or arguments.split:
+        return map_records(
+            path,
+            fields=fields,
+            split=arguments.split,
+            source=arguments.source,
+            lenient=arguments.lenient,
+            name=name,
+            on_progress=progress,
+        )
+    keys = first_keys(path)
+    if keys and not keys & {"trace_version", "prompt", "steps", "final_answer"}:
+        raise DataError(
+            f"{name}: has the keys {listed(sorted(keys))}; say which is which: --map prompt=KEY, "
+            "--map final_answer=KEY, and --map steps=KEY or --split RULE"
+        )
+    if arguments.lenient:
+        found = read_traces_leniently(path, source=name, on_progress=progress)
+    else:
+        found = LenientRead(read_traces(path, source=name), [])
+    return LenientRead(list(_sourced(found.traces, arguments.source)), found.rejected)
+
+
+def _sourced(traces: Iterable[Trace], source: str | None) -> Iterator[Trace]:
+    """Yield the traces with where they come from in meta, as mapped ones have it; ids stay."""
+    for trace in traces:
+        meta = trace.meta or {}
+        if source is None or meta.get("source") == source:
+            yield trace
+            continue
+        original = {"original_source": meta["source"]} if "source" in meta else {}
+        yield msgspec.structs.replace(trace, meta={**meta, **original, "source": source})
+
+
+def _of_run(arguments: argparse.Namespace) -> Iterator[Read]:
+    for run in open_runs(arguments, [arguments.from_run]):
+        for evaluation in run.evaluations.values():
+            yield _of_evaluation(evaluation, arguments)
+
+
+def _of_evaluation(evaluation: Evaluation, arguments: argparse.Namespace) -> Read:
+    held = evaluation.manifest
+    items = {str(one.item.id): one.item for one in evaluation.scored}
+    path = evaluation.directory / f"eval_after.{held.evalset}.jsonl"
+    traces, left_out = traces_of_run(
+        [msgspec.json.decode(line) for line in path.read_bytes().splitlines()],
+        items.values(),
+        run_id=held.run_id,
+        evalset=held.evalset,
+        scorer=arguments.metric or evaluation.primary,
+        answer=msgspec.convert(held.answer, AnswerRule),
+        only=arguments.only,
+    )
+    return Read(evaluation.where, traces, [], [f"{item_id}: {reason}" for item_id, reason in left_out])
+
+
+def _written(traces: list[Trace], flaws: list[Rejected], out: Path, rejected: Path, *, dry_run: bool) -> list[str]:
+    checked = checked_traces(traces, "ingest")
+    if dry_run:
+        lines = [f"{would_write(out)}: {counted(len(checked), 'trace')}"]
+        return [*lines, f"{would_write(rejected)}: {counted(len(flaws), 'line')}"] if flaws else lines
+    write_traces(checked, out)
+    lines = [f"wrote {printable(str(out))}: {counted(len(checked), 'trace')}"]
+    if flaws:
+        write_text(rejected, rejected_text(flaws))
+        lines.append(f"wrote {printable(str(rejected))}: {counted(len(flaws), 'line')}")
+    return lines

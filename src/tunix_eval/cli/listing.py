@@ -1,0 +1,42 @@
+"""`tunix-eval list`: everything that has a name, as pytest in this folder sees it."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+
+from tunix_eval.cli.terminal import columns
+from tunix_eval.errors import unknown_name
+from tunix_eval.figures import printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("kind", metavar="KIND", nargs="?", help="only this kind: dataset, evalset, renderer, ..")
+
+
+def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
+    """Return a line a name; 1 where an offer is broken or two share a name."""
+    from tunix_eval.cli.bridge import KINDS, Catalogue, with_registry
+
+    asked = arguments.kind
+    if asked is not None and asked.removesuffix("s") not in KINDS:
+        raise unknown_name("kind of thing", asked, KINDS)
+    kinds = [kind for kind in KINDS if asked is None or kind == asked.removesuffix("s")]
+
+    def found(registry: Catalogue) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
+        return {kind: registry.offers(kind) for kind in kinds}, registry.broken
+
+    offers, broken = with_registry(found)
+    lines: list[str] = []
+    twice = []
+    width = max((len(name) for kind in kinds for name, _ in offers[kind]), default=0)
+    for kind in kinds:
+        times = Counter(name for name, _ in offers[kind])
+        twice += [f"two {kind}s are named '{name}'; rename one" for name, count in times.items() if count > 1]
+        rows = [(printable(name).ljust(width), printable(source)) for name, source in offers[kind]]
+        lines += [f"{kind}s", *columns(rows or [("none", "")], indent="  ")]
+    flaws = [*broken, *twice]
+    if flaws:
+        lines += ["broken", *(f"  {printable(flaw)}" for flaw in flaws)]
+    return lines, 1 if flaws else 0

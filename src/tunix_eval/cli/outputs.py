@@ -1,0 +1,81 @@
+"""What commands write: refused where something is there, aside and renamed otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunix_eval.errors import ArtifactError, SpecError
+from tunix_eval.figures import printable
+
+STREAM = "-"
+
+
+def add_overwrite_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that writes a file."""
+    parser.add_argument("--force", action="store_true", help="write over what is there")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+
+
+def add_out_argument(parser: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:
+    """Add --out, --force and --dry-run."""
+    parser.add_argument("--out", metavar="PATH", required=required, help=what)
+    add_overwrite_arguments(parser)
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Refuse a path that something stands at already, or that no file can stand at.
+
+    Raises:
+        SpecError: naming the path.
+    """
+    if path.is_dir():
+        raise SpecError(f"{path}: is a folder, expected the name of a file")
+    if not force and (path.exists() or path.is_symlink()):
+        raise SpecError(f"{path}: is there already; name another, or write over it with --force")
+
+
+def would_write(path: Path) -> str:
+    """Return what --dry-run says of a file."""
+    return f"would write {printable(str(path))}{', over what is there' if path.exists() else ''}"
+
+
+@contextlib.contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to, which is renamed to it at the end; an error leaves nothing.
+
+    The name ends as that of `path`, because readers and writers go by it.
+
+    Raises:
+        ArtifactError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            made = Path(folder) / path.name
+            yield made
+            with made.open("rb") as file:
+                os.fsync(file.fileno())
+            made.replace(path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with aside(path) as made:
+        made.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a name that says no format.
+
+    Raises:
+        SpecError: naming the path.
+    """
+    if not path.name.endswith((".jsonl", ".jsonl.gz", ".parquet")):
+        raise SpecError(f"{path}: expected a name that ends in .jsonl, .jsonl.gz or .parquet")

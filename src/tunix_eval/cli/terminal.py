@@ -1,0 +1,148 @@
+"""What people read while a command runs and when it is done: progress, counts, lists, columns, colour."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Self, TextIO
+
+from tunix_eval.errors import SpecError
+from tunix_eval.figures import printable
+
+_WAIT_SECONDS, _BETWEEN_SECONDS = 0.5, 0.1
+LISTED = 10
+
+
+def write_lines(stream: TextIO, lines: Iterable[str] | Iterable[bytes]) -> None:
+    """Write lines and flush; bytes are whole lines already.
+
+    Characters that the stream cannot hold are escaped, a closed pipe is no mistake.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        for line in lines:
+            if isinstance(line, bytes):
+                stream.buffer.write(line)
+            else:
+                stream.write(f"{line}\n")
+        stream.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would be flushed, and fail, once more at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def complain(message: str) -> None:
+    """Write an error to stderr, each of its lines as one of ours."""
+    write_lines(sys.stderr, [f"tunix-eval: {printable(line)}" for line in message.split("\n")])
+
+
+class Progress:
+    """One line on stderr that says how far long work is; nothing for short work, or where stderr is no terminal."""
+
+    def __init__(
+        self,
+        what: str,
+        unit: str = "bytes",
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what, self._unit = what, unit
+        self._stream = sys.stderr if stream is None else stream
+        self._shown = self._stream.isatty()
+        self._clock = clock
+        self._begun = clock()
+        self._next = self._begun + _WAIT_SECONDS
+        self._drawn = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Say how much is done, of how much where that is known."""
+        now = self._clock()
+        if not self._shown or now < self._next:
+            return
+        self._next = now + _BETWEEN_SECONDS
+        rate = done / (now - self._begun)
+        share = f"{min(100, 100 * done // total)}% of {_amount(total, self._unit)}" if total else ""
+        line = f"{self._what}: {share or _amount(done, self._unit)}, {_amount(round(rate), self._unit)}/s"
+        self._stream.write(f"\r{printable(line)[:79]}\x1b[K")
+        self._stream.flush()
+        self._drawn = True
+
+
+def _amount(number: int, unit: str) -> str:
+    return f"{number / 1e6:,.1f} MB" if unit == "bytes" else f"{number:,} {unit}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "trace"), counted(1000, "trace")
+    ('1 trace', '1,000 traces')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[object], limit: int = LISTED) -> str:
+    """Return names with commas, the first ones and a count where they are many.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(printable(str(name)) for name in names[:limit])
+    return f"{shown} and {len(names) - limit:,} more" if len(names) > limit else shown
+
+
+def cut(lines: Sequence[str], limit: int) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    return list(lines) if len(lines) <= limit else [*lines[:limit], f"  and {len(lines) - limit:,} more"]
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text on one line, no wider than this.
+
+    >>> shortened("one\\ntwo", 20), shortened("0123456789", 6)
+    ('one\\\\ntwo', '012...')
+    """
+    line = printable(text)
+    return line if len(line) <= width else f"{line[: max(0, width - 3)]}..."
+
+
+def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
+    """Return rows with their columns aligned to the left.
+
+    >>> columns([("a", "x"), ("bcd", "y")])
+    ['a    x', 'bcd  y']
+    """
+    if not rows:
+        return []
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def coloured(choice: str) -> bool:
+    """Tell whether to colour stdout: always, never, or auto, on a terminal where NO_COLOR is unset.
+
+    Source: https://no-color.org
+    """
+    if choice not in ("auto", "always", "never"):
+        raise SpecError(f"--color '{choice}': expected auto, always or never")
+    if choice != "auto":
+        return choice == "always"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
