@@ -74,10 +74,9 @@ def test_stdin_is_named_so(records: Records, monkeypatch: pytest.MonkeyPatch, pa
     stdin(monkeypatch, pack(data))
     assert records.call("validate", "-") == (0, "<stdin>: 3 traces, ok\n", "")
     stdin(monkeypatch, pack(data + data))
-    code, message = records.refused("validate", "-", "--kind", "traces")[0], "<stdin>:4: id"
-    assert code == 1
-    stdin(monkeypatch, pack(data + data))
-    assert message in records.call("validate", "-")[2]
+    code, out, err = records.call("validate", "-")
+    assert (code, out) == (1, "")
+    assert err.startswith("tunix-eval: <stdin>:4: id")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +239,7 @@ def test_build_says_what_is_wrong(records: Records, words: list[str], code: int,
     assert files(records.root) == ["a.jsonl"]
 
 
-# ------------------------------------------------------------------------------------- diff, dedupe, split, contamination
+# ----------------------------------------------------------------------------- diff, dedupe, split, contamination
 
 
 def test_diff_names_what_changed(records: Records) -> None:
@@ -365,7 +364,6 @@ def test_generating_twice_gives_the_same_bytes(records: Records) -> None:
         (["adition", "--as", "a-v1"], 2, "no generator named 'adition'"),
         (["addition", "--as", "a"], 2, "'a' is no NAME-VERSION"),
         (["addition", "--as", "a-v1", "--count", "0"], 2, "argument --count: 0, expected 1 or more"),
-        (["golden", "--as", "a-v1", "--count", "10000000"], 1, "generator 'golden'"),
     ],
 )
 def test_generate_says_what_is_wrong(records: Records, words: list[str], code: int, message: str) -> None:
@@ -425,7 +423,7 @@ def test_show_marks_what_carries_loss_in_the_margin(records: Records) -> None:
     code, out, err = records.call("show", "a.jsonl", "--number", "3", "--renderer", "gemma", "--style", "numbered")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "trace t2 (3 of 20): 57 tokens, 38 supervised; gemma, bytes, style numbered",
+        "trace t2 (3 of 20): 54 tokens, 33 supervised; gemma, bytes, style numbered",
         "  <bos>",
         "  <start_of_turn>",
         "  user\\n",
