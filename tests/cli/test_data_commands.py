@@ -450,6 +450,30 @@ def test_show_gives_ids_and_colours_when_asked(records: Records) -> None:
     assert "\x1b" not in records.call("show", "a.jsonl", "--id", "t1")[1]
 
 
+def test_show_marks_what_a_run_file_would_supervise(records: Records) -> None:
+    sums()
+    words = ("show", "a.jsonl", "--renderer", "plain", "--style", "plain")
+    answer = records.call(*words, "--supervise", "answer")[1].splitlines()
+    assert [text for text in answer if text.startswith("+")] == ["+ 1", "+ <eos>"]
+    weighted = records.call(*words, "--step-weight", "0.5")[1].splitlines()
+    assert [text.split()[0] for text in weighted if text.startswith("+")] == ["+0.5", "+0.5", "+", "+"]
+
+
+def test_show_gives_an_edition_its_options(records: Records) -> None:
+    sums()
+    words = ("show", "a.jsonl", "--renderer", "qwen3")
+    thinking = records.call(*words)[1]
+    assert "qwen3_nothink" in records.call(*words, "--renderer-option", "enable_thinking=false")[1] != thinking
+    assert records.refused(*words, "--renderer-option", "thinking=false")[0] == 2
+
+
+def test_a_trace_that_must_not_be_trained_on_is_refused_with_the_law(records: Records) -> None:
+    sums()
+    code, message = records.refused("show", "a.jsonl", "--renderer", "chatml_vllm")
+    assert code == 1
+    assert "breaks the law 'an edition has a stop token'" in message
+
+
 def test_text_of_a_trace_cannot_steer_the_terminal_and_long_lines_are_folded(records: Records) -> None:
     write("a.jsonl", [line(0, prompt="\x1b[31mred\u202e\n" + "x" * 500)])
     code, out, _ = records.call("show", "a.jsonl")

@@ -258,12 +258,13 @@ def filter_values(words: Sequence[str] | None) -> dict[str, Any]:
     for key, text in assignments(words, "--filter"):
         if key in filters:
             raise SpecError(f"--filter {key} is given twice; several values of one key go into one: {key}=a,b")
-        values = [_value(part) for part in text.split(",")]
+        values = [plain_value(part) for part in text.split(",")]
         filters[key] = values if len(values) > 1 else values[0]
     return filters
 
 
-def _value(text: str) -> Any:
+def plain_value(text: str) -> Any:
+    """Return a number, true, false or null as what it is in JSON, and anything else as a text."""
     try:
         value = json.loads(text)
     except ValueError:

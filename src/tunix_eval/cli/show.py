@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import math
 import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
-from tunix_eval.cli.inputs import POSITIVE, Given, add_dataset_argument, open_traces
+from tunix_eval.cli.inputs import POSITIVE, Given, add_dataset_argument, assignments, open_traces, plain_value
 from tunix_eval.cli.recorded import terminal_width
 from tunix_eval.cli.terminal import coloured, listed
 from tunix_eval.data import STYLES, encode_trace
 from tunix_eval.errors import SpecError, suggestion, unknown_name
 from tunix_eval.figures import printable
-from tunix_eval.records import Renderer, Span, TokenSequence, Trace
+from tunix_eval.records import Renderer, Span, Supervision, TokenSequence, Trace
+from tunix_eval.tables import resolve_reference
 
+_SUPERVISED = ("last", "all", "answer")
 _DIM, _MARKED, _PLAIN = "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 
@@ -23,9 +27,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset_argument(parser)
     parser.add_argument("--id", metavar="ID", help="the trace with this id")
     parser.add_argument("--number", metavar="N", type=POSITIVE, help="the trace at this place; default 1, the first")
-    parser.add_argument("--renderer", metavar="NAME", default="gemma", help="default gemma; tunix-eval list renderer")
-    parser.add_argument("--tokenizer", metavar="NAME", default="bytes", help="default bytes; tunix-eval list tokenizer")
+    parser.add_argument(
+        "--renderer", metavar="NAME", default="gemma", help="name, or path of a model directory; default gemma"
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="NAME",
+        default="bytes",
+        help="name, or path of tokenizer.json or a .model file; default bytes",
+    )
     parser.add_argument("--style", metavar="S", help=f"of the steps: {', '.join(STYLES)}; default the renderer's own")
+    parser.add_argument(
+        "--renderer-option",
+        metavar="KEY=VALUE",
+        action="append",
+        help="what its edition leaves open, such as enable_thinking=false; may be repeated",
+    )
+    parser.add_argument(
+        "--supervise", metavar="TURNS", default="last", help="last (default), all or answer: which turns carry loss"
+    )
+    parser.add_argument(
+        "--step-weight", metavar="W", type=float, default=1.0, help="of the steps before the answer; default 1"
+    )
     parser.add_argument("--ids", action="store_true", help="show the token ids, too")
     parser.add_argument("--color", metavar="WHEN", default="auto", help="auto (default), always or never")
 
@@ -37,15 +60,26 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     colour = coloured(arguments.color)
     if arguments.style is not None and arguments.style not in STYLES:
         raise unknown_name("style", arguments.style, STYLES)
+    if arguments.supervise not in _SUPERVISED:
+        raise unknown_name("choice of turns", arguments.supervise, _SUPERVISED)
+    if not 0 <= arguments.step_weight < math.inf:
+        raise SpecError(f"--step-weight {arguments.step_weight:g}: expected 0 or more")
+    options = {key: plain_value(text) for key, text in assignments(arguments.renderer_option, "--renderer-option")}
+    named, words = (resolve_reference(one, Path.cwd()) for one in (arguments.renderer, arguments.tokenizer))
+    supervision = Supervision(turns=arguments.supervise, step_weight=arguments.step_weight)
     given = open_traces(arguments.dataset)
     place, trace = _chosen(given, arguments)
 
     def encoded(registry: Catalogue) -> tuple[Renderer, str, TokenSequence]:
-        renderer = registry.renderer(arguments.renderer)
-        tokenizer = registry.tokenizer(arguments.tokenizer, renderer.control_tokens)
+        renderer = registry.renderer(named, options)
+        tokenizer = registry.tokenizer(words, renderer.control_tokens)
         style = arguments.style or renderer.default_style
         with offered(f"renderer '{arguments.renderer}' with tokenizer '{arguments.tokenizer}'"):
-            return renderer, style, encode_trace(trace, renderer=renderer, tokenizer=tokenizer, style=style)
+            return (
+                renderer,
+                style,
+                encode_trace(trace, renderer=renderer, tokenizer=tokenizer, style=style, supervision=supervision),
+            )
 
     renderer, style, sequence = with_registry(encoded)
     head = (
