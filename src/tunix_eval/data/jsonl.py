@@ -94,14 +94,14 @@ class RecordFormat(Generic[T]):
         self.decode = decoder.decode
         self.decode_lines = decoder.decode_lines
 
-    def scan(self, source: Source) -> Iterator[list[T]]:
-        """Yield the records of each chunk until a line is bad.
+    def scan(self, source: Source, ids: IdTable | None = None) -> Iterator[list[T]]:
+        """Yield the records of each chunk until a line is bad; `ids` takes in their ids.
 
         Raises:
             DataError: the whole source has been looked through, and holds no record or bad lines: the first of them
                 with their reasons, and a count of the rest.
         """
-        problems, ids, count = Problems(), IdTable(), 0
+        problems, ids, count = Problems(), ids or IdTable(), 0
         for chunk in source.chunks():
             records, _, bad = self.sift(chunk)
             problems.extend(bad)
@@ -119,11 +119,14 @@ class RecordFormat(Generic[T]):
         """Decode the bytes of a file, all of it or nothing; `name` is what errors call it."""
         return list(chain.from_iterable(self.scan(bytes_source(data, name))))
 
-    def check(self, records: Iterable[Any], source_name: str, *, separator: str | None = None) -> list[T]:
+    def check(self, records: Iterable[Any], name: str) -> list[T]:
         """Hold records that were made in Python, or plain dicts, against the format, all of them or nothing."""
         given = list(records)
-        listed = Source(source_name, lambda: encoded_chunks(given), self.noun, separator or f", {self.noun} ")
-        return list(chain.from_iterable(self.scan(listed))) if given else []
+        return list(chain.from_iterable(self.scan(self.given(given, name)))) if given else []
+
+    def given(self, records: Sequence[Any], name: str) -> Source:
+        """Return records that were made in Python as lines."""
+        return Source(name, lambda: encoded_chunks(records), self.noun, f", {self.noun} ")
 
     def sift(self, chunk: Chunk) -> Sifted[T]:
         """Decode a chunk, and tell its records from its bad lines. Repeated ids are for the caller to find."""
@@ -211,12 +214,16 @@ class IdTable:
 
     def __init__(self) -> None:
         self._hashes = array("q")
+        self.only_texts = True
+        """Every record had an id, and it was a text."""
 
     def extend(self, records: Iterable[_Record]) -> None:
         """Take in the ids of records that have one."""
         ids = list(map(_ID, records))
-        texts = ids if set(map(type, ids)) == {str} else [str(id_) for id_ in ids if id_ is not None]
-        self._hashes.extend(map(hash, texts))
+        if not set(map(type, ids)) <= {str}:
+            self.only_texts = False
+            ids = [str(id_) for id_ in ids if id_ is not None]
+        self._hashes.extend(map(hash, ids))
 
     def suspects(self) -> frozenset[int]:
         """Return the hashes that more than one id has; different ids may share one."""
@@ -323,6 +330,18 @@ def spaced_colons(data: bytes) -> bool:
     """Tell whether a space may stand between a key and its colon."""
     text = np.frombuffer(data, np.uint8)
     return bool((text[np.flatnonzero(text == ord(":")) - 1] <= ord(" ")).any())
+
+
+def openings(data: bytes) -> int:
+    """Count the brackets and braces that open, also those in texts."""
+    # They differ in one bit.
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) | 0x20 == ord("{")))
+
+
+def has_long_number(data: bytes) -> bool:
+    """Tell whether there may be a number of more than MAX_DIGITS digits: by every 30th byte."""
+    some = np.frombuffer(data, np.uint8)[::30]
+    return b"\1" * (MAX_DIGITS // 30) in (some - ord("0") < 10).tobytes()
 
 
 def bounded(data: bytes) -> bool:

@@ -16,8 +16,9 @@ import numpy as np
 
 from tunix_eval.errors import DataError
 
-BLOCK_BYTES = 1 << 18
-"""Read at once. What is decoded of so much stays in the processor's cache until it is checked."""
+BLOCK_BYTES = 1 << 19
+"""Read at once. What is decoded of so much is still in the processor's cache when it is checked; of less, the checks
+of whole chunks would cost more than they save."""
 MAX_LINE_BYTES = 64 << 20
 SHOWN_BYTES = 1_000
 """What is kept of a line that is too long."""
@@ -90,8 +91,7 @@ def file_source(path: Path, name: str | None = None, on_progress: Progress | Non
 
 def bytes_source(data: bytes, name: str) -> Source:
     """Return the lines of a file's bytes."""
-    pieces = range(0, len(data), BLOCK_BYTES)
-    return Source(name, lambda: _chunks((data[at : at + BLOCK_BYTES] for at in pieces), name))
+    return Source(name, lambda: _chunks(_cut(data), name))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -152,6 +152,14 @@ def open_regular(path: Path, name: str) -> IO[bytes]:
 TOO_LONG = f"is longer than {MAX_LINE_BYTES >> 20} MiB; expected one JSON object a line"
 
 
+def _cut(data: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(data):
+        end = data.rfind(b"\n", at, at + BLOCK_BYTES) + 1 or at + BLOCK_BYTES
+        yield data[at:end]
+        at = end
+
+
 def _unpacked(path: Path, raw: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
     return gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
 
@@ -172,7 +180,8 @@ def _chunks(pieces: Iterator[bytes], name: str) -> Iterator[Chunk]:
             block, number, skipping = block[end + 1 :], number + 1, False
         cut = block.rfind(b"\n") + 1
         if cut:
-            data = b"".join((*held, memoryview(block)[:cut]))
+            whole = not held_bytes and cut == len(block)
+            data = block if whole else b"".join((*held, memoryview(block)[:cut]))
             yield Chunk(data, number)
             number, held, held_bytes = number + line_ends(data), [], 0
         held.append(block[cut:])

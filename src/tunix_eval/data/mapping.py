@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tunix_eval.data.jsonl import encode, unambiguous
 from tunix_eval.data.lenient import LenientRead, sift_leniently
 from tunix_eval.data.lines import Chunk, Progress, Refused
 from tunix_eval.data.parquet import record_source
-from tunix_eval.data.traces import TRACE_FORMAT, identified
+from tunix_eval.data.traces import read_source
 from tunix_eval.errors import DataError, SpecError, unknown_name
 from tunix_eval.records import Trace
 from tunix_eval.specs import AnswerRuleName
@@ -75,7 +74,7 @@ def map_records(
     if lenient:
         return sift_leniently(lines, convert=convert)
     mapped = replace(lines, chunks=lambda: map(convert, lines.chunks()))
-    return LenientRead(identified(chain.from_iterable(TRACE_FORMAT.scan(mapped))), [])
+    return LenientRead(read_source(mapped), [])
 
 
 def _renamed(fields: Mapping[str, str], split: str | None) -> dict[str, str]:

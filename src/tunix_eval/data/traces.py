@@ -14,7 +14,17 @@ from typing import Any
 import msgspec
 
 from tunix_eval.data.explain import first_blank, message_flaw
-from tunix_eval.data.jsonl import RecordFormat, bounded, encode, encode_lines, key_marks, spaced_colons
+from tunix_eval.data.jsonl import (
+    IdTable,
+    RecordFormat,
+    bounded,
+    encode,
+    encode_lines,
+    has_long_number,
+    key_marks,
+    openings,
+    spaced_colons,
+)
 from tunix_eval.data.lines import Progress, Source, bytes_source
 from tunix_eval.data.parquet import record_source
 from tunix_eval.records import Trace
@@ -46,7 +56,7 @@ def read_traces(path: Path, *, source: str | None = None) -> list[Trace]:
 
     Source: docs/formats.md, "Trace".
     """
-    return identified(chain.from_iterable(TRACE_FORMAT.scan(record_source(path, source))))
+    return read_source(record_source(path, source))
 
 
 def scan_traces(path: Path, *, source: str | None = None) -> Iterator[list[Trace]]:
@@ -92,7 +102,7 @@ def validate_traces(path: Path, *, source: str | None = None, on_progress: Progr
 
 def parse_traces(data: bytes, source: str) -> list[Trace]:
     """Read traces from the bytes of a `.jsonl` file; `source` names it in errors."""
-    return identified(chain.from_iterable(TRACE_FORMAT.scan(bytes_source(data, source))))
+    return read_source(bytes_source(data, source))
 
 
 def checked_traces(traces: Iterable[Trace | Mapping[str, Any]], source: str) -> list[Trace]:
@@ -101,7 +111,15 @@ def checked_traces(traces: Iterable[Trace | Mapping[str, Any]], source: str) -> 
     Raises:
         DataError: names `source` and the number of the trace, from 1; the first 20, and a count of the rest.
     """
-    return identified(TRACE_FORMAT.check(traces, source))
+    given = list(traces)
+    return read_source(TRACE_FORMAT.given(given, source)) if given else []
+
+
+def read_source(source: Source) -> list[Trace]:
+    """Read the traces of a source, all of them or nothing."""
+    ids = IdTable()
+    traces = list(chain.from_iterable(TRACE_FORMAT.scan(source, ids)))
+    return traces if ids.only_texts else identified(traces)
 
 
 def trace_line(trace: Trace) -> str:
@@ -136,15 +154,14 @@ def _flaw(trace: Trace) -> str | None:
 
 
 _VERSION, _PROMPT, _ANSWER, _STEPS = map(attrgetter, ("trace_version", "prompt", "final_answer", "steps"))
-_ID, _INDEX, _TYPE, _CONTENT = map(attrgetter, ("id", "i", "type", "content"))
+_META, _INDEX, _TYPE, _CONTENT = map(attrgetter, ("meta", "i", "type", "content"))
 _TRACE_KEYS, _STEP_KEYS = 4, 3
 """Those that are always there."""
-_NESTING = (dict, list)
 _LARGE = 1 << 63
 
 
 def _sound(data: bytes, traces: list[Trace]) -> bool:
-    keys, rare, nested = (_TRACE_KEYS + 1) * len(traces), list[Trace](), list[dict[str, Any]]()
+    steps, rare = 0, list[Trace]()
     # Without calls, which would take as long as what they do; the rare is put aside.
     for trace in traces:
         last = -1
@@ -152,22 +169,28 @@ def _sound(data: bytes, traces: list[Trace]) -> bool:
             if step.i <= last:
                 return False
             last = step.i
-        keys += _STEP_KEYS * len(trace.steps)
-        id_, meta = trace.id, trace.meta
+        steps += len(trace.steps)
+        id_ = trace.id
         if type(id_) is not str or not id_ or trace.messages or trace.system is not None:
             rare.append(trace)
-        if meta is not None:
-            keys += 1 + len(meta)
-            for value in meta.values():
-                kind = type(value)
-                if kind is not str and (kind in _NESTING or (kind is int and not -_LARGE < value < _LARGE)):
-                    nested.append(meta)
-                    break
     marks, plain = key_marks(data)
     if not plain and (_blank(traces) or spaced_colons(data)):
         return False
+    metas = [meta for meta in map(_META, traces) if meta is not None]
+    surely_flat = openings(data) == 2 * len(traces) + steps + len(metas) and not has_long_number(data)
+    nested = [] if surely_flat else [meta for meta in metas if not _is_flat(meta)]
+    keys = (_TRACE_KEYS + 1) * len(traces) + _STEP_KEYS * steps + len(metas) + sum(map(len, metas))
     more = [*map(_more_keys, rare), _inner_keys(nested)]
     return None not in more and marks == keys + sum(filter(None, more))
+
+
+def _is_flat(meta: dict[str, Any]) -> bool:
+    """Tell whether meta holds no list, no object and no integer of many digits."""
+    for value in meta.values():
+        kind = type(value)
+        if kind is list or kind is dict or (kind is int and not -_LARGE < value < _LARGE):
+            return False
+    return True
 
 
 def _more_keys(trace: Trace) -> int | None:
@@ -244,12 +267,9 @@ class IdMaker:
                 return made
 
 
-def identified(traces: Iterable[Trace]) -> list[Trace]:
+def identified(traces: Sequence[Trace]) -> list[Trace]:
     """Return traces with ids that are strings, made ones where there is none."""
-    listed = list(traces)
-    if set(map(type, map(_ID, listed))) <= {str}:
-        return listed
-    return _with_ids(listed, IdMaker(frozenset(str(trace.id) for trace in listed if trace.id is not None)))
+    return _with_ids(traces, IdMaker(frozenset(str(trace.id) for trace in traces if trace.id is not None)))
 
 
 def _with_ids(traces: Sequence[Trace], maker: IdMaker) -> list[Trace]:
