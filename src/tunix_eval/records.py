@@ -53,7 +53,7 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 # gc=False: the collector's passes over 100,000 traces cost more than to decode them. Nothing is lost, for no trace can
-# be part of a cycle: it is frozen, and what it holds was there before it (a meta that one puts its own trace into leaks).
+# be part of a cycle: it is frozen, and what it holds was there before it (only a meta that holds its own trace leaks).
 class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, gc=False):
     """A prompt, the steps that answer it, and the answer: one line of a trace file.
 
@@ -279,7 +279,7 @@ class Generator:
     """Makes traces from a seed: equal seeds and counts give equal traces, on every machine."""
 
     traces: Callable[[int, int], Iterable[Trace]]
-    """Called with a seed and a count; gives so many traces, their prompts distinct."""
+    """Called with a seed and a count; gives so many traces, their prompts distinct; fewer where it has no more."""
     version: str
     """Raised when equal arguments give other traces."""
     count: int

@@ -205,7 +205,7 @@ def test_without_pyarrow_the_error_says_what_to_install(tmp_path: Path) -> None:
         "    try:\n        call()\n    except DataError as error:\n        print(error)\n"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    said = "Parquet needs pyarrow; install it with: pip install 'tunix-eval[parquet]'"
+    said = "Parquet: needs the library pyarrow; install it with: pip install 'tunix-eval[parquet]'"
     assert found.stdout.splitlines() == [said, said]
 
 

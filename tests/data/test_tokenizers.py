@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from tunix_eval.data.optional import optional_library
 from tunix_eval.data.tokenizers import ByteTokenizer, open_tokenizer
-from tunix_eval.data.tokenizers.vocabulary import optional_library
 from tunix_eval.errors import DataError, RenderError
 from tunix_eval.testing import check_tokenizer
 

@@ -42,7 +42,7 @@ def byte_level(path: Path, *, special: bool = True, pad: bool = True) -> Path:
 
 
 def metaspace(path: Path, *, legacy: bool) -> Path:
-    """A BPE on characters, bytes where it has none, as Llama 2 (legacy: a normaliser that prepends) and Mistral have."""
+    """A BPE on characters or bytes, as Llama 2 (legacy: a normaliser that prepends) and Mistral have."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     space = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]

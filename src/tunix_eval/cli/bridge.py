@@ -18,7 +18,6 @@ import pytest
 
 from tunix_eval.errors import SpecError
 from tunix_eval.plugin.registry import Kind, Registry, offered
-from tunix_eval.records import Generator
 
 __all__ = ["KINDS", "Catalogue", "offered", "with_registry"]
 
@@ -29,7 +28,7 @@ _KEPT = ("file_or_dir", "confcutdir", "noconftest", "importmode", "pyargs", "plu
 
 
 class Catalogue(Registry):
-    """A registry that can say everything that it holds, and who offers it."""
+    """A registry that names the distributions of plugins."""
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
@@ -41,24 +40,8 @@ class Catalogue(Registry):
         }
 
     def offers(self, kind: Kind) -> list[tuple[str, str]]:
-        """Return every (name, source) of a kind, sorted; a name that two offer stands there twice."""
-        return sorted(
-            (name, self._distributions.get(offer.source, offer.source))
-            for name, offers in self._of(kind).items()
-            for offer in offers
-        )
-
-    @property
-    def broken(self) -> list[str]:
-        """What failed when it was asked for its offers, a line each."""
-        return list(dict.fromkeys(self._broken))
-
-    def generator(self, name: str) -> Generator:
-        """Return a generator by name."""
-        found = self._get("generator", name)
-        if not isinstance(found, Generator):
-            raise SpecError(f"generator '{name}' gave {type(found).__name__}, expected Generator")
-        return found
+        """Return every name of a kind with who offers it, a plugin with its distribution."""
+        return [(name, self._distributions.get(source, source)) for name, source in super().offers(kind)]
 
 
 def with_registry(use: Callable[[Catalogue], _Result]) -> _Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -14,6 +13,7 @@ import msgspec
 
 from tunix_eval.data.files import written_aside
 from tunix_eval.data.jsonl import encode
+from tunix_eval.data.parquet import pyarrow
 from tunix_eval.data.styles import STYLES, model_text
 from tunix_eval.errors import DataError, unknown_name
 from tunix_eval.records import Dataset, Trace
@@ -232,10 +232,7 @@ def _refuse_thoughts(trace: Trace, kind: str) -> None:
 
 
 def _write_parquet(examples: Iterator[_TrainingExample], file: Any) -> None:
-    try:
-        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError:
-        raise DataError("Parquet needs pyarrow; install it with: pip install 'tunix-eval[parquet]'") from None
+    arrow, parquet = pyarrow()
     schema = arrow.schema([(name, arrow.string()) for name in ("id", "prompt", "response", "metadata")])
     with parquet.ParquetWriter(file, schema) as writer:
         while block := list(islice(examples, BLOCK)):

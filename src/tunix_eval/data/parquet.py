@@ -14,6 +14,7 @@ import msgspec
 from tunix_eval.data.explain import explain, one_line
 from tunix_eval.data.jsonl import encode
 from tunix_eval.data.lines import Chunk, Progress, Refused, Source, file_source, open_regular
+from tunix_eval.data.optional import optional_library
 from tunix_eval.errors import DataError
 from tunix_eval.records import Trace
 
@@ -37,7 +38,7 @@ def row_source(path: Path, name: str | None = None, on_progress: Progress | None
     Raises:
         DataError: pyarrow is not installed.
     """
-    _pyarrow()
+    pyarrow()
     called = name or str(path)
     return Source(called, lambda: _chunks(path, called, on_progress), "row", ": row ")
 
@@ -48,7 +49,7 @@ def write_rows(traces: Iterable[Trace], file: BinaryIO) -> None:
     Raises:
         DataError: pyarrow is not installed, or an id or a step's index is too large for its column.
     """
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow()
     turn = arrow.struct([("role", arrow.string()), ("content", arrow.string()), ("reasoning_content", arrow.string())])
     step = arrow.struct([("i", arrow.int64()), ("type", arrow.string()), ("content", arrow.string())])
     required = [(field, arrow.string()) for field in ("trace_version", "prompt", "final_answer")]
@@ -74,17 +75,20 @@ def _row(trace: Trace) -> dict[str, Any]:
     return row
 
 
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    except ModuleNotFoundError:
-        raise DataError("Parquet needs pyarrow; install it with: pip install 'tunix-eval[parquet]'") from None
-    return pa, pq
+def pyarrow() -> tuple[Any, Any]:
+    """Return pyarrow and pyarrow.parquet.
+
+    Raises:
+        DataError: they are not installed.
+    """
+    arrow, parquet = (
+        optional_library(name, extra="parquet", needed_by="Parquet") for name in ("pyarrow", "pyarrow.parquet")
+    )
+    return arrow, parquet
 
 
 def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chunk]:
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow()
     first = 1
     try:
         with open_regular(path, name) as raw, parquet.ParquetFile(raw) as file:

@@ -24,7 +24,7 @@ from tunix_eval.data import (
 )
 from tunix_eval.digest import sha256_source
 from tunix_eval.errors import SpecError, TunixEvalError, UnknownNameError, unknown_name
-from tunix_eval.records import Dataset, Evalset
+from tunix_eval.records import Dataset, Evalset, Generator
 from tunix_eval.scoring import BUILTIN_SCORERS
 from tunix_eval.tables import is_path
 
@@ -91,6 +91,15 @@ class Registry:
         """Return every name of a kind, sorted."""
         return sorted(self._of(kind))
 
+    def offers(self, kind: Kind) -> list[tuple[str, str]]:
+        """Return every name of a kind with who offers it, sorted; a name that two offer stands there twice."""
+        return sorted((name, offer.source) for name, offers in self._of(kind).items() for offer in offers)
+
+    @property
+    def broken(self) -> list[str]:
+        """What failed when it was asked for its offers, a line each."""
+        return list(dict.fromkeys(self._broken))
+
     def dataset(self, reference: str) -> Dataset:
         """Return a dataset by registered name or absolute path."""
         offer = Path(reference) if is_path(reference) else self._get("dataset", reference)
@@ -105,6 +114,10 @@ class Registry:
         with offered(f"evalset '{reference}'"):
             evalset = read_evalset(offer, reference if named else None) if isinstance(offer, Path) else offer()
         return _of_type(evalset, Evalset, f"evalset '{reference}'")
+
+    def generator(self, name: str) -> Generator:
+        """Return a generator by name."""
+        return _of_type(self._get("generator", name), Generator, f"generator '{name}'")
 
     def renderer(self, name: str, options: Mapping[str, Any] | None = None) -> Renderer:
         """Return a renderer by name, or a model directory's own by absolute path, with its options chosen.
@@ -184,7 +197,7 @@ class Registry:
         offers = self._of(kind)
         if name not in offers:
             error = unknown_name(kind, name, offers)
-            raise UnknownNameError("; ".join([str(error), *dict.fromkeys(self._broken)]))
+            raise UnknownNameError("; ".join([str(error), *self.broken]))
         first, *others = offers[name]
         if others:
             raise SpecError(

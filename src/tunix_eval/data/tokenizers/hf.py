@@ -12,13 +12,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tunix_eval.data.optional import optional_library
 from tunix_eval.data.tokenizers.vocabulary import (
     control_ids,
     cut_names,
     decode_around,
     free_pad_id,
     missing_control,
-    optional_library,
 )
 from tunix_eval.errors import DataError, RenderError
 from tunix_eval.records import TokenArray

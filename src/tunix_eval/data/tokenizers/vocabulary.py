@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
-from types import ModuleType
 
-from tunix_eval.errors import DataError, RenderError, suggestion
+from tunix_eval.errors import RenderError, suggestion
 
 _LISTED = 12
-
-
-def optional_library(name: str, *, extra: str, needed_by: str) -> ModuleType:
-    """Import a library that only some tokenizers need.
-
-    Raises:
-        DataError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        raise DataError(
-            f"{needed_by}: needs the library {name}; install it with: pip install 'tunix-eval[{extra}]'"
-        ) from None
 
 
 def control_ids(
