@@ -18,8 +18,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 import numpy as np
 
-from tunix_eval.data.explain import MAX_DEPTH, MAX_DIGITS, explain, first_blank, one_line, structural_flaw
+from tunix_eval.data.explain import MAX_DEPTH, explain, first_blank, one_line, structural_flaw
 from tunix_eval.data.lines import Chunk, Refused, Source, bytes_source, read_bytes
+from tunix_eval.data.marks import bounded, lines_of_one_object
 from tunix_eval.errors import DataError
 
 __all__ = ["LISTED", "MAX_DEPTH", "RecordFormat", "encode", "first_blank", "read_bytes"]
@@ -34,7 +35,6 @@ _ANY_DECODER = msgspec.json.Decoder()
 _ID = attrgetter("id")
 _UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _KEY = re.compile(rb'"[ \t\r]*:')
-_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 
 
 class _Record(Protocol):
@@ -131,13 +131,13 @@ class RecordFormat(Generic[T]):
     def sift(self, chunk: Chunk) -> Sifted[T]:
         """Decode a chunk, and tell its records from its bad lines. Repeated ids are for the caller to find."""
         if not chunk.refused:
-            count = _lines_of_one_object(chunk.data)
+            count = lines_of_one_object(chunk.data)
             if count and (records := self._decoded(chunk.data, count)) is not None:
                 return Sifted(records, range(chunk.first, chunk.first + count), [])
         lines = chunk.lines()
         numbers = [number for number, _ in lines]
         data = b"\n".join(line.strip(b" \t\r") for _, line in lines)
-        if _lines_of_one_object(data) == len(lines) and (records := self._decoded(data, len(lines))) is not None:
+        if lines_of_one_object(data) == len(lines) and (records := self._decoded(data, len(lines))) is not None:
             return Sifted(records, numbers, [Problem(*refused) for refused in chunk.refused])
         return self._line_by_line(chunk, lines)
 
@@ -297,62 +297,6 @@ def _faithful(record: Any) -> bytes:
         except ValueError as error:
             raise DataError(f"cannot be written as JSON: {error}") from None
     return line
-
-
-def _lines_of_one_object(data: bytes) -> int:
-    """Count the lines, or return 0 where a line end does not stand between a closing and an opening brace.
-
-    In JSON those two stand together only between two values: so many values in so many lines are one in each.
-    """
-    text = np.frombuffer(data, np.uint8)
-    if not len(text) or text[0] != ord("{"):
-        return 0
-    ends = np.flatnonzero(text == ord("\n"))
-    last = len(ends) > 0 and ends[-1] == len(text) - 1
-    starts = ends[: len(ends) - last] + 1
-    between = (text[ends - 1] == ord("}")).all() and (text[starts] == ord("{")).all()
-    return len(starts) + 1 if between else 0
-
-
-def key_marks(data: bytes) -> tuple[int, bool]:
-    """Count the quotes before a colon, and tell whether no quote stands before a space, an escape or such.
-
-    If so, no text begins with white space, and of what is JSON the count is at least the number of keys.
-    """
-    text = np.frombuffer(data, np.uint8)
-    quotes, after = text[:-1] == ord('"'), text[1:]
-    keys = int(np.count_nonzero(quotes & (after == ord(":"))))
-    quotes &= (after <= ord(" ")) | (after == ord("\\"))
-    return keys, data.isascii() and not quotes.any()
-
-
-def spaced_colons(data: bytes) -> bool:
-    """Tell whether a space may stand between a key and its colon."""
-    text = np.frombuffer(data, np.uint8)
-    return bool((text[np.flatnonzero(text == ord(":")) - 1] <= ord(" ")).any())
-
-
-def openings(data: bytes) -> int:
-    """Count the brackets and braces that open, also those in texts."""
-    # They differ in one bit.
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) | 0x20 == ord("{")))
-
-
-def has_long_number(data: bytes) -> bool:
-    """Tell whether there may be a number of more than MAX_DIGITS digits: by every 30th byte."""
-    some = np.frombuffer(data, np.uint8)[::30]
-    return b"\1" * (MAX_DIGITS // 30) in (some - ord("0") < 10).tobytes()
-
-
-def bounded(data: bytes) -> bool:
-    """Tell whether lines, each an object or what one key of it holds, surely keep the limits of depth and digits."""
-    if b"0" * (MAX_DIGITS + 1) in data.translate(_DIGITS):
-        return False
-    limit = MAX_DEPTH - 1
-    # Every line opens at least one brace: what is left of all for one of them.
-    if data.count(b"[") + data.count(b"{") - data.count(b"\n") + 1 <= limit:
-        return True
-    return all(line.count(b"[") + line.count(b"{") <= limit for line in data.split(b"\n"))
 
 
 def unambiguous(data: bytes) -> bool:

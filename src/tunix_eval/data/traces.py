@@ -14,18 +14,9 @@ from typing import Any
 import msgspec
 
 from tunix_eval.data.explain import first_blank, message_flaw
-from tunix_eval.data.jsonl import (
-    IdTable,
-    RecordFormat,
-    bounded,
-    encode,
-    encode_lines,
-    has_long_number,
-    key_marks,
-    openings,
-    spaced_colons,
-)
+from tunix_eval.data.jsonl import IdTable, RecordFormat, encode, encode_lines
 from tunix_eval.data.lines import Progress, Source, bytes_source
+from tunix_eval.data.marks import bounded, has_long_number, key_marks, openings, spaced_colons
 from tunix_eval.data.parquet import record_source
 from tunix_eval.records import Trace
 
