@@ -3,14 +3,16 @@
 import itertools
 import subprocess
 import sys
+import unicodedata
 
 import pytest
+from msgspec.structs import replace
 
-from tunix_eval.data import ByteTokenizer, GemmaRenderer, PlainRenderer
+from tunix_eval.data import BUILTIN_GENERATORS, ByteTokenizer, GemmaRenderer, PlainRenderer
 from tunix_eval.errors import RenderError
-from tunix_eval.records import Conversation, Score, Span
+from tunix_eval.records import Conversation, Generator, Score, Span, Step, Trace
 from tunix_eval.scoring import BUILTIN_SCORERS
-from tunix_eval.testing import check_renderer, check_scorer, check_tokenizer
+from tunix_eval.testing import check_generator, check_renderer, check_scorer, check_tokenizer
 
 COUNTER = itertools.count()
 
@@ -75,6 +77,14 @@ def reply_dropped(spans, *_):
     ]
 
 
+def lowered(spans, *_):
+    return [Span(span.text if span.control else span.text.lower(), span.control, span.reply) for span in spans]
+
+
+def cut_off(spans, *_):
+    return [Span(span.text[:100], span.control, span.reply) for span in spans]
+
+
 def system_dropped(spans, conversation, _):
     dropped = f"{conversation.system}\n\n"
     return [Span(span.text.removeprefix(dropped), span.control, span.reply) for span in spans]
@@ -94,6 +104,8 @@ def system_dropped(spans, conversation, _):
         (forged, "changed the control tokens"),
         (undeclared, "not among the control_tokens"),
         (reply_dropped, "the edition drops part of what the assistant says in turn 2"),
+        (lowered, "the edition drops part of what the user says in turn 1"),
+        (cut_off, "the edition drops part of what the user says in turn 1"),
         (system_dropped, "the edition drops the system text"),
     ],
 )
@@ -107,6 +119,32 @@ def test_a_renderer_that_names_what_is_not_there_is_caught(field, value):
     renderer = PlainRenderer()
     setattr(renderer, field, value)
     with pytest.raises(AssertionError, match="is not among"):
+        check_renderer(renderer)
+
+
+class Listing(PlainRenderer):
+    def render(self, conversation, *, generation_prompt):
+        return list(super().render(conversation, generation_prompt=generation_prompt))
+
+
+class Unlisted(PlainRenderer):
+    control_tokens = ["<bos>", "<eos>"]  # noqa: RUF012
+
+
+class Nameless:
+    version = "1"
+
+
+@pytest.mark.parametrize(
+    ("renderer", "reason"),
+    [
+        (Listing(), "render gave a list, expected a tuple of Spans"),
+        (Unlisted(), "control_tokens is a list, expected a tuple"),
+        (Nameless(), "Nameless has no name, control_tokens, stop_token, default_style, render; a renderer has name, "),
+    ],
+)
+def test_a_renderer_of_another_shape_is_caught(renderer, reason):
+    with pytest.raises(AssertionError, match=reason):
         check_renderer(renderer)
 
 
@@ -182,6 +220,14 @@ def test_parameters_that_json_cannot_hold_are_caught():
         check_scorer(Scorer(parameters={"x": object()}))
 
 
+@pytest.mark.parametrize("bounds", [5, None, (1.0, 0.0), ("a", "b")])
+def test_bounds_that_are_none_are_caught(bounds):
+    scorer = Scorer()
+    scorer.bounds = bounds
+    with pytest.raises(AssertionError, match="expected the least and the greatest value"):
+        check_scorer(scorer)
+
+
 class Forging(ByteTokenizer):
     def encode(self, text):
         return [257] if text == "<bos>" else super().encode(text)
@@ -202,6 +248,26 @@ class Padded(ByteTokenizer):
     pad_id = 257
 
 
+class Composing(ByteTokenizer):
+    def encode(self, text):
+        return super().encode(unicodedata.normalize("NFC", text))
+
+
+class Unix(ByteTokenizer):
+    def encode(self, text):
+        return super().encode(text.replace("\r\n", "\n"))
+
+
+class Backwards(ByteTokenizer):
+    def encode_batch(self, texts):
+        ids, lengths = super().encode_batch(texts)
+        return ids[::-1], lengths
+
+
+class Unversioned(ByteTokenizer):
+    version = None
+
+
 class Lenient(ByteTokenizer):
     def control_id(self, token):
         return self._ids.get(token, 0)
@@ -215,11 +281,41 @@ class Lenient(ByteTokenizer):
         (Crowded, "an id is out of range"),
         (Padded, "share an id"),
         (Lenient, "an unknown control token has an id"),
+        (Composing, "decoding does not give back the text"),
+        (Unix, "decoding does not give back the text"),
+        (Backwards, "encode_batch gives other ids than encode"),
+        (Unversioned, "version is None, expected a text"),
+        (ByteTokenizer(()), "ByteTokenizer takes no control tokens; give the class"),
     ],
 )
 def test_a_tokenizer_that_breaks_a_promise_is_caught(factory, reason):
     with pytest.raises(AssertionError, match=reason):
         check_tokenizer(factory)
+
+
+def numbered(index):
+    steps = (Step(0, "work", "think"),)
+    return Trace(trace_version="1.0", prompt=f"q{index}", final_answer="a", steps=steps, id=str(index))
+
+
+@pytest.mark.parametrize("name", sorted(BUILTIN_GENERATORS))
+def test_the_generators_that_are_built_in_keep_the_contract(name):
+    check_generator(BUILTIN_GENERATORS[name], seed=7, count=40)
+
+
+@pytest.mark.parametrize(
+    ("traces", "reason"),
+    [
+        (lambda seed, count: [numbered(next(COUNTER)) for _ in range(count)], "is another when asked again"),
+        (lambda seed, count: [numbered(k // 2) for k in range(count)], "reached 3 of 5 distinct prompts"),
+        (lambda seed, count: [numbered(k) for k in range(count - 1)], "reached 4 of 5 distinct prompts"),
+        (lambda seed, count: [replace(numbered(k), id="x") for k in range(count)], "'x'"),
+        (lambda seed, count: [replace(numbered(k), steps=()) for k in range(count)], "steps"),
+    ],
+)
+def test_a_generator_that_breaks_a_promise_is_caught(traces, reason):
+    with pytest.raises(AssertionError, match=reason):
+        check_generator(Generator(traces, version="1", count=5))
 
 
 def test_without_hypothesis_the_install_command_is_named():

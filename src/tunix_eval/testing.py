@@ -21,13 +21,14 @@ except ModuleNotFoundError as error:
         "tunix_eval.testing needs hypothesis; install it with: pip install 'tunix-eval[testing]'"
     ) from error
 
-from tunix_eval.data import STYLES, ByteTokenizer, broken_law
-from tunix_eval.errors import RenderError
+from tunix_eval.data import STYLES, ByteTokenizer, broken_law, generate_dataset
+from tunix_eval.errors import DataError, RenderError
 from tunix_eval.records import (
     Completion,
     Conversation,
     EvalItem,
     ExtractionStatus,
+    Generator,
     Renderer,
     Score,
     Scorer,
@@ -39,6 +40,7 @@ from tunix_eval.records import (
 )
 
 __all__ = [
+    "check_generator",
     "check_renderer",
     "check_scorer",
     "check_tokenizer",
@@ -53,6 +55,9 @@ _TRICKY = (
     *("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<start_of_turn>model\n", "<|im_start|>", "<|im_end|>"),
     *("<s>", "</s>", "<pad>", "<|eot_id|>", "<answer>", "</answer>", "#### 4", "Answer: 4", "{{ x }}", "\n\n", " "),
 )
+
+_FRAGILE = ("e\u0301", "\u00e9", "\ufb01", "a\r\nb\r", "  x  y ", "\n\n", "\t", "\u00a0", "\ufeffx", "\x00", "0" * 3000)
+"""Texts that tokenizers change: composed, replaced, stripped, cut off."""
 
 
 def texts(extra: tuple[str, ...] = ()) -> st.SearchStrategy[str]:
@@ -138,38 +143,47 @@ def check_renderer(renderer: Renderer, *, max_examples: int = 100) -> None:
     Raises:
         AssertionError: says which promise was broken; hypothesis adds the smallest conversation that breaks it.
     """
+    _check_attributes(renderer, "a renderer", "control_tokens", "stop_token", "default_style", "render")
+    tokens = renderer.control_tokens
+    assert isinstance(tokens, tuple), f"control_tokens is a {type(tokens).__name__}, expected a tuple of names"
     assert renderer.default_style in STYLES, f"default_style '{renderer.default_style}' is not among {STYLES}"
     stop = renderer.stop_token
-    assert stop is None or stop in renderer.control_tokens, f"{stop} is not among the control_tokens"
+    assert stop is None or stop in tokens, f"{stop} is not among the control_tokens"
     words = st.from_regex(r"[a-z0-9]{1,8}( [a-z0-9]{1,8})?", fullmatch=True)
 
-    @_settings(max(10, max_examples // 5))
-    @given(words, words)
-    def check_ordinary(question: str, reply: str) -> None:
+    def check_exchange(question: str, reply: str) -> None:
         conversation = Conversation((Turn("user", question), Turn("assistant", reply)))
         try:
             spans = renderer.render(conversation, generation_prompt=False)
             renderer.render(Conversation(conversation.turns[:1]), generation_prompt=True)
         except RenderError as error:
             raise AssertionError(f"an ordinary exchange is refused: {error}") from None
+        assert isinstance(spans, tuple), f"render gave a {type(spans).__name__}, expected a tuple of Spans"
         broken = None if stop is None else broken_law(renderer, conversation, spans, trusting=False)
         assert broken is None, f"an ordinary exchange breaks the law '{broken[0]}': {broken[1]}"
 
+    @_settings(max(10, max_examples // 5))
+    @given(words, words)
+    def check_ordinary(question: str, reply: str) -> None:
+        check_exchange(question, reply)
+
     @_settings(max_examples)
-    @given(conversations(extra=renderer.control_tokens, reasoning=True))
+    @given(conversations(extra=tokens, reasoning=True))
     def check(conversation: Conversation) -> None:
         try:
             whole = renderer.render(conversation, generation_prompt=False)
             neutral = renderer.render(_neutral(conversation), generation_prompt=False)
         except RenderError:
             return
-        unknown = {span.text for span in whole if span.control} - set(renderer.control_tokens)
+        unknown = {span.text for span in whole if span.control} - set(tokens)
         assert not unknown, f"{sorted(unknown)} are rendered but not among the control_tokens"
         assert _controls(whole) == _controls(neutral), "text in the conversation changed the control tokens"
         if stop is not None:
             _check_laws(renderer, conversation, whole)
 
     check_ordinary()
+    check_exchange('Is 2 + 2 = 4?\nAnswer Yes or No: 100% "sure" {please}.', "Yes.\n\n\tIt *is* \\(4\\)")
+    check_exchange("Read this. " * 1_000, "And this. " * 1_000)
     check()
 
 
@@ -177,13 +191,15 @@ def check_tokenizer(factory: TokenizerFactory, *, max_examples: int = 100) -> No
     """Hold a tokenizer factory against its contract on many texts.
 
     Checked: control tokens have ids of their own; plain text never gives one of them; ids are within the
-    vocabulary; decoding gives back what was encoded.
+    vocabulary; decoding gives back what was encoded; `encode_batch`, where there is one, gives the same ids.
 
     Raises:
         AssertionError: says which promise was broken; hypothesis adds the smallest text that breaks it.
     """
     names = ("<bos>", "<start_of_turn>", "<end_of_turn>")
+    assert callable(factory), f"{type(factory).__name__} takes no control tokens; give the class, or a function"
     tokenizer = factory(names)
+    _check_attributes(tokenizer, "a tokenizer", "vocab_size", "pad_id", "encode", "control_id", "decode")
     controls = [tokenizer.control_id(name) for name in names]
     assert len({*controls, tokenizer.pad_id}) == len(names) + 1, "control tokens and padding share an id"
     assert all(0 <= id_ < tokenizer.vocab_size for id_ in (*controls, tokenizer.pad_id)), "an id is out of range"
@@ -195,14 +211,24 @@ def check_tokenizer(factory: TokenizerFactory, *, max_examples: int = 100) -> No
     else:
         raise AssertionError("an unknown control token has an id; expected a RenderError")
 
-    @_settings(max_examples)
-    @given(texts(names))
-    def check(text: str) -> None:
+    def check_text(text: str) -> None:
         ids = tokenizer.encode(text)
         assert not {*controls, tokenizer.pad_id}.intersection(ids), "plain text gave a control or padding id"
         assert all(0 <= id_ < tokenizer.vocab_size for id_ in ids), "an id is out of range"
-        assert tokenizer.decode(ids) == text, "decoding does not give back the text"
+        assert tokenizer.decode(ids) == text, f"decoding does not give back the text {text[:40]!a}"
+        if (encode_batch := getattr(tokenizer, "encode_batch", None)) is not None:
+            found, lengths = encode_batch([text, "x", text])
+            expected = [ids, tokenizer.encode("x"), ids]
+            assert list(lengths) == list(map(len, expected)), "encode_batch gives other lengths than encode"
+            assert list(found) == [id_ for one in expected for id_ in one], "encode_batch gives other ids than encode"
 
+    @_settings(max_examples)
+    @given(texts(names))
+    def check(text: str) -> None:
+        check_text(text)
+
+    for text in _FRAGILE:
+        check_text(text)
     check()
 
 
@@ -216,13 +242,16 @@ def check_scorer(scorer: Scorer, *, max_examples: int = 100) -> None:
     Raises:
         AssertionError: says which promise was broken; hypothesis adds the smallest completion that breaks it.
     """
-    assert isinstance(scorer.name, str) and scorer.name, "name is no text"  # noqa: PT018
-    assert isinstance(scorer.version, str) and scorer.version, "version is no text"  # noqa: PT018
+    _check_attributes(scorer, "a scorer", "lower_is_better", "parameters", "__call__")
     assert isinstance(scorer.lower_is_better, bool), "lower_is_better is not True or False"
     needs = tuple(getattr(scorer, "needs", ()))
     assert set(needs) <= {"answer_logprobs"}, f"needs is {needs}; only 'answer_logprobs' can be had"
-    low, high = getattr(scorer, "bounds", (-math.inf, math.inf))
-    assert low < high, f"bounds are {low} and {high}; expected the least and the greatest value"
+    bounds = getattr(scorer, "bounds", (-math.inf, math.inf))
+    match bounds:
+        case (int() | float() as low, int() | float() as high) if low < high:
+            pass
+        case _:
+            raise AssertionError(f"bounds are {bounds!r}; expected the least and the greatest value, as (0.0, 1.0)")
     try:
         json.dumps(dict(scorer.parameters), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -233,6 +262,7 @@ def check_scorer(scorer: Scorer, *, max_examples: int = 100) -> None:
     def check(pair: tuple[EvalItem, Completion]) -> None:
         first, again = (scorer(*pair) for _ in range(2))
         assert isinstance(first, Score), f"gave {type(first).__name__}, expected a Score"
+        assert isinstance(first.note, str), f"the note is {first.note!r}, expected a text"
         if first.value is None:
             assert first.note, "a value that is None has no note"
             assert again.value is None, f"gave no value, and then {again.value} for one completion"
@@ -243,6 +273,27 @@ def check_scorer(scorer: Scorer, *, max_examples: int = 100) -> None:
         assert first == again, f"gave {first} and then {again} for one completion"
 
     check()
+
+
+def check_generator(generator: Generator, *, seed: int | None = None, count: int | None = None) -> None:
+    """Hold a generator against its contract, for its own seed and count or those that are given.
+
+    Checked: so many traces of the format, with distinct ids and prompts; the same when asked again. What differs from
+    process to process, such as the order of a set, does not show here.
+
+    Raises:
+        AssertionError: says which promise was broken.
+    """
+    assert isinstance(generator, Generator), f"found {type(generator).__name__}, expected a records.Generator"
+    assert generator.version and isinstance(generator.version, str), "version is no text"  # noqa: PT018
+    try:
+        first, again = (
+            generate_dataset(generator, "checked", "checked", "v1", seed=seed, count=count) for _ in range(2)
+        )
+    except DataError as error:
+        raise AssertionError(str(error)) from None
+    odd = next((one.id for one, two in zip(first.traces, again.traces, strict=True) if one != two), None)
+    assert odd is None, f"trace '{odd}' is another when asked again; draw from random.Random(seed) alone"
 
 
 def completions(item: EvalItem) -> st.SearchStrategy[Completion]:
@@ -278,6 +329,16 @@ def _settings(max_examples: int) -> settings:
         report_multiple_bugs=False,
         phases=(Phase.generate, Phase.shrink),
     )
+
+
+def _check_attributes(thing: object, kind: str, *needed: str) -> None:
+    """Check that a thing has a name, a version and what else its kind needs."""
+    needed = ("name", "version", *needed)
+    missing = [name for name in needed if not hasattr(thing, name)]
+    assert not missing, f"{type(thing).__name__} has no {', '.join(missing)}; {kind} has {', '.join(needed)}"
+    for name in ("name", "version"):
+        text = getattr(thing, name)
+        assert text and isinstance(text, str), f"{name} is {text!r}, expected a text"  # noqa: PT018
 
 
 def _messages(*, reasoning: bool) -> st.SearchStrategy[tuple[Turn, ...]]:

@@ -62,6 +62,55 @@ def test_names_of_control_tokens_inside_contents_stay_text(model):
     assert [span.text for span in spans if not span.control] == [forged, "\n", forged, "\n"]
 
 
+PRIVATE_USE = "".join(map(chr, range(0xE000, 0xF900)))
+
+
+def test_a_text_that_leaves_no_character_to_stand_for_a_name_is_refused(model):
+    renderer = HfRenderer.open(model())
+    renderer.render(Conversation((Turn("user", PRIVATE_USE),)), generation_prompt=True)
+    with pytest.raises(RenderError, match=r"too few private-use characters are left to stand for <\|end\|>"):
+        renderer.render(Conversation((Turn("user", f"{PRIVATE_USE}<|end|>"),)), generation_prompt=True)
+
+
+def test_private_use_characters_of_the_template_itself_are_printed(model):
+    renderer = HfRenderer.open(model("\ue000" + SIMPLE))
+    spans = renderer.render(Conversation((Turn("user", "a<|end|>b"),)), generation_prompt=True)
+    assert [span.text for span in spans if not span.control] == ["\ue000", "a<|end|>b", "\n"]
+
+
+def test_a_name_that_template_and_text_make_up_together_is_refused_for_training(model):
+    renderer = HfRenderer.open(
+        model(SIMPLE.replace("{{ m.content }}", "{{ '<|' if m.role == 'user' }}{{ m.content }}"))
+    )
+    conversation = Conversation((Turn("user", "end|>x"), Turn("assistant", "A")))
+    spans = renderer.render(conversation, generation_prompt=False)
+    with pytest.raises(RenderError, match="breaks the law 'nothing is dropped'"):
+        check_conversation(renderer, conversation, spans)
+
+
+def test_a_token_that_opens_every_turn_is_no_bos(model):
+    turns = "{% for m in messages %}<|im|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+    directory = model(
+        f"{turns}{{% if add_generation_prompt %}}<|im|>assistant\n{{% endif %}}", ["<|im|>", "<|end|>"], "<|im|>"
+    )
+    renderer = HfRenderer.open(directory)
+    assert (renderer.bos_token, renderer.stop_token) == (None, "<|end|>")
+    check_conversation(renderer, PAIR, renderer.render(PAIR, generation_prompt=False))
+    check_renderer(renderer, max_examples=20)
+
+
+def test_a_second_bos_after_other_text_is_refused(model):
+    renderer = HfRenderer.open(model("\ufeff{{ bos_token }}" + SIMPLE))
+    with pytest.raises(RenderError, match="found 2 BOS tokens, expected 1"):
+        check_conversation(renderer, PAIR, renderer.render(PAIR, generation_prompt=False))
+
+
+def test_tools_are_none_unless_they_are_given(model):
+    renderer = HfRenderer.open(model("{{ tools }}{{ documents }}"))
+    assert text(renderer.render(ASKED, generation_prompt=True)) == "NoneNone"
+    assert text(renderer.with_options(tools=[1]).render(ASKED, generation_prompt=True)) == "[1]None"
+
+
 def test_a_template_that_looks_at_control_tokens_inside_contents_is_refused_there(model):
     looking = SIMPLE.replace("{{ m.content }}", "{{ m.content.split('<|end|>')[0] }}")
     renderer = HfRenderer.open(model(looking))
@@ -108,6 +157,7 @@ def test_what_breaks_a_law_is_printed_and_refused_for_training(model, template, 
         ("{{ 1 // 0 }}", "fails: ZeroDivisionError: "),
         ("{{ messages[0].content + 1 }}", "fails: TypeError: "),
         ("{{ range(10**9) | list }}", "fails: OverflowError: "),
+        ("{{ 'a' * 10**15 }}", "fails: MemoryError: "),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails: RecursionError: "),
         ("{{ messages.append(1) }}", "fails: SecurityError: "),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "fails: SecurityError: "),
@@ -166,6 +216,8 @@ def test_special_tokens_are_taken_from_every_file(model):
     [
         (None, "no chat template; expected chat_template.jinja, or chat_template in tokenizer_config.json"),
         ("a\n{% if %}", r"tokenizer_config.json: chat_template:2: "),
+        ("{{ 10**5000 }}", "chat_template: the template cannot be compiled: ValueError: "),
+        ("{% for x in y %}" * 30 + "{% endfor %}" * 30, "cannot be compiled: SyntaxError: too many statically nested"),
         ([{"name": "rag", "template": "x"}], "no template named 'default'; found: rag"),
     ],
 )
@@ -178,6 +230,13 @@ def test_a_file_that_is_no_json_is_named(model):
     directory = model()
     (directory / "tokenizer.json").write_text("{", encoding="utf-8")
     with pytest.raises(RenderError, match=r"tokenizer\.json: Input data was truncated; expected JSON"):
+        HfRenderer.open(directory)
+
+
+def test_a_file_that_is_nested_too_deeply_is_named(model):
+    directory = model()
+    (directory / "tokenizer.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(RenderError, match=r"tokenizer\.json: nested too deeply"):
         HfRenderer.open(directory)
 
 

@@ -75,9 +75,9 @@ def test_every_edition_trains_on_an_ordinary_exchange(name):
             (user("[/INST]"), model("A")),
             None,
             None,
-            r"'text cannot open a turn' .*a user's text holds \[/INST\]",
+            r"'text cannot open a turn' .*the user's text holds \[/INST\]",
         ),
-        ("mistral_v1_system", PAIR, "x[INST]", None, r"'text cannot open a turn' .*a system's text holds \[INST\]"),
+        ("mistral_v1_system", PAIR, "x[INST]", None, r"'text cannot open a turn' .*the system's text holds \[INST\]"),
     ],
 )
 def test_a_conversation_for_which_a_law_fails_is_refused_by_name(name, turns, system, replies, refusal):
@@ -126,3 +126,35 @@ def test_a_name_in_a_text_that_takes_effect_is_refused():
         check_conversation(Forging(), conversation, spans)
     plain = Conversation(PAIR)
     check_conversation(Forging(), plain, Forging().render(plain, generation_prompt=False))
+
+
+class Thoughtful:
+    """Prints thoughts, and the names of control tokens inside them as control tokens."""
+
+    name, version, control_tokens, stop_token, default_style = "thoughtful", "1", ("<end>", "<new>"), "<end>", "plain"
+    text_markers = ("[new]",)
+
+    def render(self, conversation, *, generation_prompt):
+        spans = []
+        for k, turn in enumerate(conversation.turns):
+            reply = k if turn.role == "assistant" else None
+            pieces = f"{turn.reasoning_content or ''}{turn.content}".partition("<new>")
+            spans += [Span(piece, piece == "<new>", reply) for piece in pieces if piece]
+            spans += [Span("<end>", True, reply)]
+        return tuple(spans)
+
+
+@pytest.mark.parametrize(
+    ("thought", "reason"),
+    [
+        ("a<new>b", "'nothing is dropped' .*of turn 2"),
+        ("a[new]b", r"'text cannot open a turn' .*'s text holds \[new\]"),
+    ],
+)
+def test_a_thought_that_opens_a_turn_is_refused(thought, reason):
+    conversation = Conversation((user("Q"), model("A", thought)))
+    spans = Thoughtful().render(conversation, generation_prompt=False)
+    with pytest.raises(RenderError, match=f"breaks the law {reason}"):
+        check_conversation(Thoughtful(), conversation, spans)
+    plain = Conversation((user("Q"), model("A", "t")))
+    check_conversation(Thoughtful(), plain, Thoughtful().render(plain, generation_prompt=False))

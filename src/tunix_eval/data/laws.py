@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import msgspec
-
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Conversation, Renderer, Span, Turn
 
@@ -113,8 +111,8 @@ def _broken_texts(renderer: Renderer, conversation: Conversation, spans: tuple[S
             return "nothing is dropped", f"the edition drops the reasoning_content of turn {k + 1}"
     for marker in markers:
         for turn in conversation.messages:
-            if marker in turn.content:
-                return "text cannot open a turn", f"a {turn.role}'s text holds {marker}, plain text in this edition"
+            if marker in turn.content or marker in (turn.reasoning_content or ""):
+                return "text cannot open a turn", f"the {turn.role}'s text holds {marker}, plain text in this edition"
     return None
 
 
@@ -161,7 +159,7 @@ def _prints_system(renderer: Renderer, conversation: Conversation) -> bool:
     if system is None and not systems:
         return True
     signed = tuple(
-        _with_content(turn, turn.content + _SIGN) if turn.role == "system" else turn for turn in conversation.turns
+        Turn("system", turn.content + _SIGN) if turn.role == "system" else turn for turn in conversation.turns
     )
     try:
         printed = renderer.render(
@@ -213,7 +211,10 @@ def _forged(renderer: Renderer, conversation: Conversation, spans: tuple[Span, .
             text = text.replace(name, "x" * len(name))
         return text
 
-    turns = tuple(_with_content(turn, harmless(turn.content)) for turn in conversation.turns)
+    turns = tuple(
+        Turn(turn.role, harmless(turn.content), turn.reasoning_content and harmless(turn.reasoning_content))
+        for turn in conversation.turns
+    )
     system = None if conversation.system is None else harmless(conversation.system)
     try:
         expected = renderer.render(Conversation(turns, system), generation_prompt=False)
@@ -224,16 +225,12 @@ def _forged(renderer: Renderer, conversation: Conversation, spans: tuple[Span, .
     return "text cannot open a turn", f"{names[0]} in a text changes which control tokens there are"
 
 
-def _with_content(turn: Turn, content: str) -> Turn:
-    return msgspec.structs.replace(turn, content=content)
-
-
 def _controls(spans: tuple[Span, ...]) -> list[Span]:
     return [span for span in spans if span.control]
 
 
 def _texts(conversation: Conversation) -> list[str]:
-    return [turn.content for turn in conversation.messages]
+    return [text for turn in conversation.messages for text in (turn.content, turn.reasoning_content) if text]
 
 
 def _says(spans: tuple[Span, ...], k: int, turn: Turn) -> bool:

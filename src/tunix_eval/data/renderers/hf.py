@@ -75,7 +75,7 @@ class HfRenderer:
         Raises:
             SpecError: the template reads no such variable, or the date is none.
         """
-        known = {*self._template.variables, "date"} - {"messages", "add_generation_prompt", "raise_exception"}
+        known = {*self._template.variables, "date"} - {"messages", "add_generation_prompt"}
         for name in options:
             if name not in known:
                 listed = ", ".join(sorted(known))
@@ -92,9 +92,13 @@ class HfRenderer:
 
     @functools.cached_property
     def bos_token(self) -> str | None:
-        """The tokenizer's BOS where the template prints it first, None where it does not."""
+        """The tokenizer's BOS where the template prints it before the first question, None where it does not.
+
+        None too where the token stands before the reply as well: it opens turns then, as SmolLM's `<|im_start|>` does.
+        """
         bos = self._variables.get("bos_token")
-        return bos if bos and self._probe.startswith(bos) else None
+        opening, _, rest = self._probe.partition(_ASKED)
+        return bos if bos and bos in opening and bos not in rest.partition(_PROBE)[0] else None
 
     @functools.cached_property
     def text_markers(self) -> tuple[str, ...]:
@@ -194,9 +198,13 @@ class HfRenderer:
         found = sorted(set(self._control.findall(everything))) if self._control else []
         if not found:
             return messages, {}
-        taken = set(everything)
+        taken = {*everything, *self._source[0]}
         free = (chr(code) for code in _PRIVATE if chr(code) not in taken)
         stands_for = dict(zip(found, free, strict=False))
+        if len(stands_for) < len(found):
+            raise RenderError(
+                f"hf: too few private-use characters are left to stand for {found[-1]}; leave the conversation out"
+            )
         assert self._control is not None
         control = self._control
 

@@ -85,6 +85,8 @@ def _table(path: Path) -> dict[str, Any]:
         found = msgspec.json.decode(_read(path))
     except msgspec.DecodeError as error:
         raise RenderError(f"{path}: {error}; expected JSON") from None
+    except RecursionError:
+        raise RenderError(f"{path}: nested too deeply; expected the JSON object of a model directory") from None
     if not isinstance(found, dict):
         raise RenderError(f"{path}: found {type(found).__name__}, expected a JSON object")
     return found

@@ -17,8 +17,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tunix_eval.errors import RenderError
 
-FAILURES = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What a template's own mistakes raise."""
+FAILURES = (
+    *(TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(MemoryError, RecursionError, SyntaxError),
+)
+"""What a template's own mistakes raise. The sandbox bounds neither time nor memory: loops in loops just take long."""
 
 
 class RefusedError(TemplateError):
@@ -55,17 +58,19 @@ class CompiledTemplate:
             return environment.from_string(text)
         except TemplateSyntaxError as error:
             raise RenderError(f"{self.where}:{error.lineno}: {error.message}; mend the template") from None
-        except RecursionError:
-            raise RenderError(f"{self.where}: the template is nested too deeply to be compiled") from None
+        except FAILURES as error:  # RecursionError and Python's SyntaxError: nested too deeply
+            raise RenderError(
+                f"{self.where}: the template cannot be compiled: {type(error).__name__}: {_line(error)}; mend it"
+            ) from None
 
     def render(self, messages: list[dict[str, str]], **variables: Any) -> str:
-        """Print messages.
+        """Print messages; `tools` and `documents` are none unless they are among the variables.
 
         Raises:
             RenderError: the template refuses them, or fails.
         """
         try:
-            return str(self._template(messages=messages, tools=None, documents=None, **variables))
+            return str(self._template({"tools": None, "documents": None, **variables}, messages=messages))
         except RefusedError as error:
             raise RenderError(f"{self.where} refuses the conversation: {_line(error)}") from None
         except FAILURES as error:
