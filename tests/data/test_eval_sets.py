@@ -340,8 +340,28 @@ def test_expected_answers_and_aliases_are_right_for_the_scorers(evalset):
 def test_answers_are_short(evalset):
     for item in evalset.items:
         for answer in (item.expected_answer, *item.aliases):
-            assert len(answer) <= 20
+            assert len(answer) <= 24
             assert answer == answer.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "aliases"),
+    [
+        ("reduced-tent", {"104 euros", "€104"}),
+        ("bank-fee", {"$150", "150 dollars"}),
+        ("two-taps", {"3/2", "1.5 minutes", "1.5 min"}),
+        ("discount-then-tip", {"56.1", "56.10 euros", "€56.1"}),
+        ("jam-jars", {"20 jars"}),
+        ("phone-battery", {"four", "4 hours", "4 h"}),
+        ("stray-space", {"six", "6 sides"}),
+        ("painted-cube", {"one"}),
+        ("band-and-choir", {"seven"}),
+        ("diluted-juice", {"12", "12 percent"}),
+    ],
+)
+def test_a_good_answer_may_name_its_unit_or_write_a_small_number_out(items, name, aliases):
+    assert aliases <= set(items[name].aliases)
+    assert not any(re.search(r"\d (of|do|more|percents?)$", alias) for alias in set(items[name].aliases) - aliases)
 
 
 def test_aliases_of_a_number_have_its_value(evalset):

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from itertools import count as counting
@@ -109,6 +110,19 @@ def test_a_generator_says_how_many_it_gives_by_itself(name):
     dataset = generate_dataset(BUILTIN_GENERATORS[name], name, "mine", "v1")
     assert len(dataset.traces) == BUILTIN_GENERATORS[name].count
     assert dataset.manifest["seed"] == BUILTIN_GENERATORS[name].seed
+
+
+WRONG_GRAMMAR = re.compile(
+    r"\b[Aa] (?!and|or)[aeiou]|\b[Aa]n (?!hour)[^aeiou]|(?<![\d+*/-] )\b1 (?:dollar|box|week|trip|day|hour)e?s\b|[{}]"
+)
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILTIN_GENERATORS) - {"addition"}))
+def test_prompts_and_steps_keep_to_grammar(name):
+    traces = [trace for seed in (1, 2, 3) for trace in BUILTIN_GENERATORS[name].traces(seed, 400)]
+    plain = [trace for trace in traces if trace.meta["task_type"] != "markup_length"]
+    texts = [text for trace in plain for text in (trace.prompt, *(step.content for step in trace.steps))]
+    assert [text for text in texts if WRONG_GRAMMAR.search(text)] == []
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 551])

@@ -22,7 +22,7 @@ def change(draw: Draw) -> Problem:
             f"The {first} cost {n} * {p} = {n * p} dollars.",
             f"The {second} cost {m} * {q} = {m * q} dollars.",
             f"Together that is {n * p} + {m * q} = {total} dollars.",
-            f"The change is {paid} - {total} = {paid - total} dollars.",
+            f"The change is {paid} - {total} = {counted(paid - total, 'dollar')}.",
         ),
     )
 
@@ -136,7 +136,7 @@ def cheaper_shop(draw: Draw) -> Problem:
         (
             f"In shop A the packs cost {amount} / {size_a} * {price_a} = {cost_a} dollars.",
             f"In shop B the packs cost {amount} / {size_b} * {price_b} = {cost_b} dollars.",
-            f"The cheaper shop saves {high} - {low} = {high - low} dollars.",
+            f"The cheaper shop saves {high} - {low} = {counted(high - low, 'dollar')}.",
         ),
     )
 

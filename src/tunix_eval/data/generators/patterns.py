@@ -39,7 +39,7 @@ def word_count(draw: Draw) -> Problem:
     sentence, count = draw.pick(
         (
             (f"the {word} by the {place} is {one} and the other {word} is {two}", 2),
-            (f"a {one} {word}, a {two} {word} and one more {word} lie near the {place}", 3),
+            (f"{_a(one)} {word}, {_a(two)} {word} and one more {word} lie near the {place}", 3),
             (f"the {one} {place} is far from the {two} {word}", 1),
         )
     )
@@ -82,6 +82,10 @@ def next_in_pattern(draw: Draw) -> Problem:
             "The third term has it 3 times, so the next has it 3 + 1 = 4 times.",
         ),
     )
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 PATTERNS: tuple[TaskType, ...] = (

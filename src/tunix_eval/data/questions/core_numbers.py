@@ -75,6 +75,8 @@ CORE_NUMBERS = (
         "A rectangle is 3 times as long as it is wide, and its perimeter is 56 cm. What is its area in square "
         "centimetres?",
         "147",
+        "147 square centimetres",
+        "147 cm²",
     ),
     core(
         "fifth-test",

@@ -65,6 +65,8 @@ CORE_WORDS = (
         "medium",
         "Rita was exactly 27 when her son Luis was born. How old is Luis when Rita is four times as old as he is?",
         "9",
+        "9 years",
+        "9 years old",
     ),
     core(
         "race-second",

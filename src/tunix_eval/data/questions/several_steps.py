@@ -31,6 +31,7 @@ SEVERAL_STEPS = (
         "A courier drives 60 km at 40 km/h and then the same way back at 60 km/h. What is her average speed in km/h "
         "over the whole trip?",
         "48",
+        "48 km/h",
     ),
     trace_sensitive(
         "ant-colony",
@@ -179,6 +180,8 @@ SEVERAL_STEPS = (
         "A parcel is handed in on Tuesday 29 April and arrives on the fourth working day after that. Saturdays, "
         "Sundays and 1 May are no working days. On which day of May does it arrive? Answer with a number.",
         "6",
+        "6th",
+        "the 6th",
         "6 May",
         "May 6",
     ),
@@ -198,6 +201,8 @@ SEVERAL_STEPS = (
         "Five years ago Wanda was three times as old as Xaver. In five years she will be twice as old as he will be. "
         "How old is Wanda now?",
         "35",
+        "35 years",
+        "35 years old",
     ),
     trace_sensitive(
         "lift-ride",
@@ -206,6 +211,8 @@ SEVERAL_STEPS = (
         "A lift sets out from floor 6, goes down 5 floors, and then up 9. After that it goes down half as many floors "
         "as it has travelled until then. On which floor is it?",
         "3",
+        "3rd floor",
+        "the third floor",
         "floor 3",
     ),
     trace_sensitive(
