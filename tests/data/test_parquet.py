@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.data import (
+    addition_dataset,
+    read_dataset,
     read_evalset,
     read_predictions,
     read_traces,
@@ -217,3 +220,11 @@ def test_reading_lines_never_loads_pyarrow(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_a_parquet_file_is_a_dataset_under_its_stem(tmp_path):
+    traces = addition_dataset().traces[:5]
+    write_traces(traces, tmp_path / "sums.parquet")
+    dataset = read_dataset(tmp_path / "sums.parquet")
+    assert (dataset.key, dataset.traces) == ("sums", traces)
+    assert dataset.content_sha256 == hashlib.sha256((tmp_path / "sums.parquet").read_bytes()).hexdigest()

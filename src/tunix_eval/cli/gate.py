@@ -19,6 +19,7 @@ from tunix_eval.cli.recorded import (
     recorded_seeds,
     terminal_width,
 )
+from tunix_eval.data import file_stem
 from tunix_eval.errors import ArtifactError, SpecError, unknown_name
 from tunix_eval.figures import printable
 from tunix_eval.gate import baseline_runs, check_comparable, corrected, decide, read_baseline
@@ -124,7 +125,7 @@ def _evalset_name(gate: GateSpec, spec: AnySpec, path: Path) -> str:
     reference = gate.evalset or (spec.evalsets[0] if len(spec.evalsets) == 1 else None)
     if reference is None:
         raise SpecError(f"{path}: gate {gate.rule}({gate.metric}) names no evalset; add evalset = ... to it")
-    return Path(reference).name.removesuffix(".gz").removesuffix(".jsonl") if is_path(reference) else reference
+    return file_stem(Path(reference)) if is_path(reference) else reference
 
 
 def _on(runs: Sequence[RecordedRun], evalset: str) -> list[Evaluation]:

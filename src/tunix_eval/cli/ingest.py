@@ -29,7 +29,8 @@ from tunix_eval.figures import printable
 from tunix_eval.records import AnswerRule, Trace
 from tunix_eval.specs import AnswerRuleName
 
-SPLITS: tuple[str, ...] = get_args(AnswerRuleName)
+SPLITS = tuple(name for name in get_args(AnswerRuleName) if name != "text")
+"""Of `text` everything is the answer: nothing is split off."""
 _ONLY = ("all", "correct")
 _LISTED = 5
 

@@ -22,6 +22,7 @@ from tunix_eval.data.generators import (
 )
 from tunix_eval.data.laws import broken_law, check_conversation
 from tunix_eval.data.lenient import LenientRead, Rejected, read_traces_leniently, rejected_text
+from tunix_eval.data.lines import file_stem
 from tunix_eval.data.manifests import STRATEGIES, dataset_key, manifest_text
 from tunix_eval.data.mapping import map_records
 from tunix_eval.data.packing import fill, pack
@@ -149,6 +150,7 @@ __all__ = [
     "encode_traces",
     "evalset_text",
     "export_lines",
+    "file_stem",
     "fill",
     "generate_dataset",
     "generation_prompt",

@@ -19,6 +19,7 @@ from typing import Any
 from tunix_eval.data.evalsets import DataWarning
 from tunix_eval.data.files import sync_folder
 from tunix_eval.data.jsonl import read_bytes
+from tunix_eval.data.lines import file_stem
 from tunix_eval.data.manifests import (
     content_fields,
     dataset_key,
@@ -28,8 +29,8 @@ from tunix_eval.data.manifests import (
     manifest_text,
 )
 from tunix_eval.data.selection import Order, select
-from tunix_eval.data.traces import checked_traces, parse_traces, traces_text
-from tunix_eval.digest import prompt_digest
+from tunix_eval.data.traces import checked_traces, parse_traces, read_traces, traces_text
+from tunix_eval.digest import prompt_digest, sha256_file
 from tunix_eval.errors import ArtifactError, DataError
 from tunix_eval.records import Dataset, Trace
 
@@ -201,12 +202,12 @@ def on_holdout_side(prompt: str, fraction: float) -> bool:
 
 
 def _read_file(path: Path) -> Dataset:
-    data = read_bytes(path)
-    traces = parse_traces(data, str(path))
-    key = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    traces = read_traces(path)
+    key = file_stem(path)
     if not is_key(key):
         raise DataError(f"{path}: '{key}' is no key; rename the file with letters, digits, '.', '_' and '-'")
-    sha256 = hashlib.sha256(data).hexdigest()
+    # Of a packed file's text, so that packing changes nothing; a Parquet file has no text.
+    sha256 = sha256_file(path) if path.suffix == ".parquet" else hashlib.sha256(read_bytes(path)).hexdigest()
     manifest = {"dataset_key": key, **content_fields(traces, sha256)}
     return Dataset(key=key, traces=tuple(traces), content_sha256=sha256, manifest=manifest)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from tunix_eval.data.explain import first_blank, message_flaw
 from tunix_eval.data.jsonl import RecordFormat, encode
+from tunix_eval.data.lines import file_stem
 from tunix_eval.data.parquet import record_source
 from tunix_eval.errors import DataError
 from tunix_eval.records import EvalItem, Evalset
@@ -35,7 +36,7 @@ def read_evalset(path: Path, name: str | None = None) -> Evalset:
     Source: docs/formats.md, "Evalset".
     """
     items = list(chain.from_iterable(_FORMAT.scan(record_source(path))))
-    own = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".parquet")
+    own = file_stem(path)
     return _evalset(name or own, items, str(path))
 
 

@@ -94,6 +94,15 @@ def bytes_source(data: bytes, name: str) -> Source:
     return Source(name, lambda: _chunks(_cut(data), name))
 
 
+def file_stem(path: Path) -> str:
+    """Return a data file's name without what says how it is packed.
+
+    >>> [file_stem(Path(name)) for name in ("a.jsonl", "b.v2.jsonl.gz", "c.parquet")]
+    ['a', 'b.v2', 'c']
+    """
+    return path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".parquet")
+
+
 def read_bytes(path: Path) -> bytes:
     """Return a file's bytes, those of a `.gz` file unpacked.
 
