@@ -250,3 +250,9 @@ def test_without_jinja2_the_install_command_is_named(model, monkeypatch):
     monkeypatch.delitem(__import__("sys").modules, "tunix_eval.data.renderers.sandbox", raising=False)
     with pytest.raises(RenderError, match=r"install it with: pip install 'tunix-eval\[hf\]'"):
         HfRenderer.open(model())
+
+
+@pytest.mark.parametrize("drawn", ["{{ [1, 2] | random }}", "{{ lipsum() }}"])
+def test_a_template_that_draws_at_random_is_refused(model, drawn):
+    with pytest.raises(RenderError, match="random|lipsum"):
+        HfRenderer.open(model(SIMPLE + drawn)).render(ASKED, generation_prompt=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +14,7 @@ from tunix_eval.cli.outputs import add_out_argument, check_free, check_suffix, w
 from tunix_eval.cli.recorded import Evaluation, open_runs
 from tunix_eval.cli.terminal import Progress, counted, cut, listed
 from tunix_eval.data import (
+    SPLIT_RULES,
     LenientRead,
     Rejected,
     checked_traces,
@@ -27,10 +28,7 @@ from tunix_eval.data import (
 from tunix_eval.errors import DataError, SpecError, unknown_name
 from tunix_eval.figures import printable
 from tunix_eval.records import AnswerRule, Trace
-from tunix_eval.specs import AnswerRuleName
 
-SPLITS = tuple(name for name in get_args(AnswerRuleName) if name != "text")
-"""Of `text` everything is the answer: nothing is split off."""
 _ONLY = ("all", "correct")
 _LISTED = 5
 
@@ -59,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         metavar="RULE",
-        help=f"where the answer stands in the text that final_answer is mapped to: {', '.join(SPLITS)}",
+        help=f"where the answer stands in the text that final_answer is mapped to: {', '.join(SPLIT_RULES)}",
     )
     parser.add_argument("--source", metavar="NAME", help="where they come from, kept in every trace's meta")
     parser.add_argument("--lenient", action="store_true", help="write the good lines, and the others to --rejected")
@@ -99,8 +97,8 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.only not in _ONLY:
         raise unknown_name("choice of completions", arguments.only, _ONLY)
-    if arguments.split is not None and arguments.split not in SPLITS:
-        raise unknown_name("split rule", arguments.split, SPLITS)
+    if arguments.split is not None and arguments.split not in SPLIT_RULES:
+        raise unknown_name("split rule", arguments.split, SPLIT_RULES)
     if bool(arguments.files) == bool(arguments.from_run):
         raise SpecError("ingest: name files, or a run with --from-run" + (", not both" if arguments.files else ""))
     if arguments.from_run:

@@ -24,7 +24,7 @@ from tunix_eval.data.laws import broken_law, check_conversation
 from tunix_eval.data.lenient import LenientRead, Rejected, read_traces_leniently, rejected_text
 from tunix_eval.data.lines import file_stem
 from tunix_eval.data.manifests import STRATEGIES, dataset_key, manifest_text
-from tunix_eval.data.mapping import map_records
+from tunix_eval.data.mapping import SPLIT_RULES, map_records
 from tunix_eval.data.packing import fill, pack
 from tunix_eval.data.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.questions import eval_v1, eval_v2
@@ -105,6 +105,7 @@ __all__ = [
     "BUILTIN_RENDERERS",
     "BUILTIN_TOKENIZERS",
     "EXPORT_FORMATS",
+    "SPLIT_RULES",
     "STRATEGIES",
     "STYLES",
     "ByteTokenizer",

@@ -18,7 +18,6 @@ from tunix_eval.data.parquet import record_source
 from tunix_eval.data.traces import read_source
 from tunix_eval.errors import DataError, SpecError, unknown_name
 from tunix_eval.records import Trace
-from tunix_eval.specs import AnswerRuleName
 
 STEP_TYPE = "reasoning"
 """Of steps that were text."""
@@ -34,7 +33,7 @@ def map_records(
     path: Path,
     *,
     fields: Mapping[str, str],
-    split: AnswerRuleName | None = None,
+    split: str | None = None,
     source: str | None = None,
     lenient: bool = False,
     name: str | None = None,
@@ -85,7 +84,7 @@ def _renamed(fields: Mapping[str, str], split: str | None) -> dict[str, str]:
 class _Conversion:
     """Makes the lines of traces from those of a file."""
 
-    def __init__(self, fields: dict[str, str], split: AnswerRuleName | None, source: str | None) -> None:
+    def __init__(self, fields: dict[str, str], split: str | None, source: str | None) -> None:
         self._fields = {field: field for field in _FIELDS} | fields
         self._mapped = frozenset(fields)
         self._split = split
@@ -249,3 +248,5 @@ _SPLITS: Mapping[str, Callable[[str], tuple[str, str]]] = {
     "boxed": _at_box,
     "last_number": _at_last_number,
 }
+SPLIT_RULES = tuple(_SPLITS)
+"""How a text may hold the reasoning and then the answer: names as in a run file's `answer`."""

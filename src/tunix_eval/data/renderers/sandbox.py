@@ -47,6 +47,8 @@ class CompiledTemplate:
             trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
         )
         environment.filters["tojson"] = _tojson
+        # What draws at random would print another text each time.
+        del environment.filters["random"], environment.globals["lipsum"]
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = date.strftime
         self.where = where
