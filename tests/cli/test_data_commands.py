@@ -493,6 +493,7 @@ def test_text_of_a_trace_cannot_steer_the_terminal_and_long_lines_are_folded(rec
         (["--renderer", "gema"], 2, "no renderer named 'gema'"),
         (["--tokenizer", "byte"], 2, "no tokenizer named 'byte'"),
         (["--style", "x"], 2, "no style named 'x'; known: none, numbered, plain, tagged"),
+        (["--supervise", "answer", "--step-weight", "0.5"], 2, "has both --supervise answer and --step-weight, but no"),
         (["--color", "on"], 2, "--color 'on': expected auto, always or never"),
     ],
 )

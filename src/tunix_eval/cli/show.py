@@ -64,6 +64,11 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         raise unknown_name("choice of turns", arguments.supervise, _SUPERVISED)
     if not 0 <= arguments.step_weight < math.inf:
         raise SpecError(f"--step-weight {arguments.step_weight:g}: expected 0 or more")
+    if arguments.supervise == "answer" and arguments.step_weight != 1.0:
+        # As a run file is refused that says so.
+        raise SpecError(
+            "show has both --supervise answer and --step-weight, but no step carries loss then; take one of the two out"
+        )
     options = {key: plain_value(text) for key, text in assignments(arguments.renderer_option, "--renderer-option")}
     named, words = (resolve_reference(one, Path.cwd()) for one in (arguments.renderer, arguments.tokenizer))
     supervision = Supervision(turns=arguments.supervise, step_weight=arguments.step_weight)
