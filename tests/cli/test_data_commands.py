@@ -385,6 +385,31 @@ def test_an_export_is_the_same_in_a_file_and_on_stdout(records: Records) -> None
     assert json.loads(out.splitlines()[0])["messages"][0] == {"role": "user", "content": "0+1="}
 
 
+def test_traces_that_were_held_out_become_an_evalset(records: Records) -> None:
+    write("a.jsonl", [line(0), line(1), line(2, prompt=" 1+1= ")])
+    out = "wrote e.jsonl: 2 items, 1 repeated prompt left out\n"
+    assert records.call("export", "a.jsonl", "--format", "evalset", "--out", "e.jsonl") == (0, out, "")
+    items = traces.read("e.jsonl")
+    assert items[0] == {"id": "t0", "prompt": "0+1=", "expected_answer": "1", "difficulty": "easy"}
+    assert records.call("validate", "e.jsonl") == (0, "e.jsonl: 2 items, ok\n", "")
+    assert records.call("contamination", "a.jsonl", "e.jsonl")[1].splitlines()[0].endswith("2 of 2 prompts in both")
+    assert records.call("export", "a.jsonl", "--format", "evalset", "--out", "e.jsonl.gz")[0] == 0
+    assert gzip.decompress(Path("e.jsonl.gz").read_bytes()) == Path("e.jsonl").read_bytes()
+    code, out, err = records.call("export", "a.jsonl", "--format", "evalset", "--out", "-")
+    assert (code, out, err) == (0, Path("e.jsonl").read_text(), "2 items, 1 repeated prompt left out\n")
+
+
+def test_traces_in_place_of_an_evalset_are_told_how_to_become_one(records: Records) -> None:
+    sums(3)
+    records.call("build", "sums-v1", "a.jsonl")
+    for reference in ("a.jsonl", "datasets/sums-v1"):
+        message = (
+            f"{reference}: holds traces, expected evalset items; make them with "
+            f"`tunix-eval export {reference} --format evalset --out evalset.jsonl`"
+        )
+        assert records.refused("contamination", "a.jsonl", reference) == (1, message)
+
+
 def test_an_export_of_traces_reads_again(records: Records) -> None:
     sums(3)
     records.call("export", "a.jsonl", "--format", "trace", "--out", "b.jsonl.gz")
@@ -397,6 +422,8 @@ def test_an_export_of_traces_reads_again(records: Records) -> None:
         (["a.jsonl", "--format", "sft", "--out", "-"], 2, "no export format named 'sft'; known: "),
         (["a.jsonl", "--format", "trace", "--out", "a.jsonl"], 2, "a.jsonl: is there already"),
         (["a.jsonl", "--format", "trace", "--out", "a.csv"], 2, "a.csv: expected a name that ends in .jsonl"),
+        (["a.jsonl", "--format", "evalset", "--style", "plain", "--out", "-"], 2, "format evalset takes no --style"),
+        (["a.jsonl", "--format", "evalset", "--out", "e.parquet"], 2, "e.parquet: an evalset is written as .jsonl or"),
         (["a.jsonl", "--format", "messages", "--style", "x", "--out", "-"], 2, "no style named 'x'"),
         (["a.jsonl", "--format", "trace", "--out", "a.jsonl/b.jsonl"], 1, "a.jsonl/b.jsonl: cannot be written"),
         (["sums", "--format", "trace", "--out", "-"], 2, "no dataset named 'sums'"),

@@ -73,6 +73,7 @@ COMMANDS = {
         (
             "tunix-eval export addition-v1 --format tunix_sft --out sft.jsonl",
             "tunix-eval export datasets/sums-v1 --format messages --out - | head -1",
+            "tunix-eval export parts/holdout.jsonl --format evalset --out evalset.jsonl",
         ),
     ),
     "show": (

@@ -1,4 +1,4 @@
-"""`tunix-eval export`: a dataset in a format that others read."""
+"""`tunix-eval export`: a dataset in a format that others read, or as an evalset."""
 
 from __future__ import annotations
 
@@ -8,16 +8,26 @@ from pathlib import Path
 
 from tunix_eval.cli.inputs import add_dataset_argument, open_traces
 from tunix_eval.cli.outputs import STREAM, add_out_argument, check_free, check_suffix, would_write
-from tunix_eval.cli.terminal import counted
-from tunix_eval.data import EXPORT_FORMATS, export_lines, write_export
-from tunix_eval.errors import unknown_name
+from tunix_eval.cli.terminal import counted, remark
+from tunix_eval.data import (
+    EXPORT_FORMATS,
+    evalset_of,
+    evalset_text,
+    export_lines,
+    file_stem,
+    write_export,
+    written_aside,
+)
+from tunix_eval.errors import SpecError, unknown_name
 from tunix_eval.figures import printable
+
+FORMATS = (*EXPORT_FORMATS, "evalset")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     add_dataset_argument(parser)
-    parser.add_argument("--format", metavar="FORMAT", required=True, help=", ".join(EXPORT_FORMATS))
+    parser.add_argument("--format", metavar="FORMAT", required=True, help=", ".join(FORMATS))
     parser.add_argument(
         "--style", default="numbered", help="of the steps, for messages and prompt_completion; default numbered"
     )
@@ -27,12 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes], int]:
     """Write the export, or return its lines where they go to stdout."""
     kind = arguments.format
-    if kind not in EXPORT_FORMATS:
-        raise unknown_name("export format", kind, EXPORT_FORMATS)
+    if kind not in FORMATS:
+        raise unknown_name("export format", kind, FORMATS)
     path = None if arguments.out == STREAM else Path(arguments.out)
     if path:
         check_suffix(path)
         check_free(path, force=arguments.force)
+    if kind == "evalset":
+        return _evalset(arguments, path), 0
     given = open_traces(arguments.dataset)
     what = counted(len(given.traces), "trace")
     source = given.dataset if given.dataset is not None else given.traces
@@ -42,3 +54,25 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
         return export_lines(source, kind, style=arguments.style), 0
     write_export(source, kind, path, style=arguments.style)
     return [f"wrote {printable(str(path))}: {what} as {kind}"], 0
+
+
+def _evalset(arguments: argparse.Namespace, path: Path | None) -> Iterable[str] | Iterable[bytes]:
+    if arguments.style != "numbered":
+        raise SpecError("format evalset takes no --style: its items have no steps")
+    if path and path.suffix == ".parquet":
+        raise SpecError(f"{path}: an evalset is written as .jsonl or .jsonl.gz")
+    given = open_traces(arguments.dataset)
+    evalset = evalset_of(given.traces, file_stem(path) if path else given.name)
+    left_out = len(given.traces) - len(evalset.items)
+    what = counted(len(evalset.items), "item")
+    what += f", {counted(left_out, 'repeated prompt')} left out" if left_out else ""
+    if arguments.dry_run:
+        return [f"{would_write(path)}: {what}" if path else f"would print {what}"]
+    data = evalset_text(evalset).encode()
+    if path is None:
+        if left_out:
+            remark([what])
+        return [data]
+    with written_aside(path) as file:
+        file.write(data)
+    return [f"wrote {printable(str(path))}: {what}"]

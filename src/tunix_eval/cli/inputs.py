@@ -30,6 +30,7 @@ Kind = Literal["traces", "evalset", "predictions", "dataset", "run"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STDIN = "<stdin>"
 _PREDICTIONS = {"prediction", "predicted_answer", "generated_answer", "generated_response"}
+_OF_TRACES = {"trace_version", "steps", "final_answer"}
 _HEAD_BYTES = 1 << 20
 _TRACE_HELP = "trace file (.jsonl, .jsonl.gz, .parquet), dataset folder, registered name, or - for stdin"
 
@@ -131,7 +132,13 @@ def joined(given: Sequence[Given]) -> list[Trace]:
 def open_evalset(reference: str) -> Evalset:
     """Read the evalset that a path or registered name stands for."""
     if is_path(reference):
-        return read_evalset(Path(reference))
+        path = Path(reference)
+        if path.is_dir() or (first_keys(path) & _OF_TRACES and kind_of(path, reference) == "traces"):
+            raise DataError(
+                f"{reference}: holds traces, expected evalset items; make them with "
+                f"`tunix-eval export {reference} --format evalset --out evalset.jsonl`"
+            )
+        return read_evalset(path)
     found: Evalset = _registered("evalset", reference)
     return found
 
@@ -163,7 +170,7 @@ def kind_of(path: Path, name: str) -> Kind:
         return "evalset"
     if keys & _PREDICTIONS or ("final_answer" in keys and not keys & {"prompt", "steps", "trace_version"}):
         return "predictions"
-    if not keys or keys & {"trace_version", "steps", "final_answer"}:
+    if not keys or keys & _OF_TRACES:
         return "traces"
     raise DataError(
         f"{name}: no format of ours has the keys {', '.join(sorted(keys)[:8])}; say which one with --kind, or make "

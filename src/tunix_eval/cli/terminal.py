@@ -43,6 +43,11 @@ def complain(message: str) -> None:
     write_lines(sys.stderr, [f"tunix-eval: {printable(line)}" for line in message.split("\n")])
 
 
+def remark(lines: Iterable[str]) -> None:
+    """Write to stderr what is said of data that goes to stdout."""
+    write_lines(sys.stderr, lines)
+
+
 class Progress:
     """One line on stderr that says how far long work is; nothing for short work, or where stderr is no terminal."""
 

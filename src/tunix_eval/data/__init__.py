@@ -64,6 +64,7 @@ from tunix_eval.data.styles import (
     reasoning_steps,
 )
 from tunix_eval.data.tokenizers import ByteTokenizer, HfTokenizer, SentencePieceTokenizer, open_tokenizer
+from tunix_eval.data.trace_items import evalset_of
 from tunix_eval.data.traces import (
     TraceCount,
     checked_traces,
@@ -149,6 +150,7 @@ __all__ = [
     "encode_prompt",
     "encode_trace",
     "encode_traces",
+    "evalset_of",
     "evalset_text",
     "export_lines",
     "file_stem",
