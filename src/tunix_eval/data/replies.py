@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from itertools import groupby
+from operator import itemgetter
 
-from tunix_eval.data.styles import reasoning_pieces
+from tunix_eval.data.styles import reasoning_pieces, reply_at_answer
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Span, Supervision, Trace
 
@@ -29,7 +30,7 @@ def reply_parts(
     """
     numbers = [number for number, span in enumerate(spans) if span.reply == reply and not span.control]
     text = "".join(spans[number].text for number in numbers)
-    weighted = list(_merged(_weighted(trace, style, supervision)))
+    weighted = weighted_texts(trace, style, supervision)
     starts = _starts([piece for piece, _ in weighted], text)
     if starts is None:
         raise RenderError(
@@ -49,26 +50,22 @@ def reply_parts(
     return parts
 
 
-def _weighted(trace: Trace, style: str, supervision: Supervision) -> Iterator[tuple[str, float]]:
-    """Yield the pieces of the reply with their weights."""
-    answered = False
-    for piece in reasoning_pieces(trace, style):
-        answered = answered or piece.kind == "answer"
-        if answered:
-            yield piece.text, 1.0
-        elif supervision.turns == "answer":
-            yield piece.text, 0.0
-        elif not isinstance(supervision.step_weight, Mapping):
-            yield piece.text, float(supervision.step_weight)
-        elif piece.kind == "step":
-            yield piece.text, float(supervision.step_weight.get(piece.step_type or "", 1.0))
-        else:
-            yield piece.text, 1.0
+def weighted_texts(trace: Trace, style: str, supervision: Supervision) -> list[tuple[str, float]]:
+    """Return the reply as the style writes it, in parts with their loss weights; neighbours weigh differently.
 
-
-def _merged(pieces: Iterable[tuple[str, float]]) -> Iterator[tuple[str, float]]:
-    for weight, group in groupby(pieces, key=lambda piece: piece[1]):
-        yield "".join(text for text, _ in group), weight
+    >>> from tunix_eval.records import Step
+    >>> trace = Trace(trace_version="1.0", prompt="1+1=", final_answer="2", steps=(Step(0, "sum", "1+1=2"),))
+    >>> weighted_texts(trace, "plain", Supervision("answer"))
+    [('1+1=2\\n#### ', 0.0), ('2', 1.0)]
+    """
+    weights = 0.0 if supervision.turns == "answer" else supervision.step_weight
+    if isinstance(weights, Mapping):
+        pieces = reasoning_pieces(trace, style)
+        weighted = [(text, float(weights.get(type_, 1.0)) if type_ else 1.0) for text, _, type_ in pieces]
+        by_weight = groupby(weighted, key=itemgetter(1))
+        return [("".join([text for text, _ in group]), weight) for weight, group in by_weight]
+    before, answer = reply_at_answer(trace, style)
+    return [(before, float(weights)), (answer, 1.0)] if before and weights != 1.0 else [(before + answer, 1.0)]
 
 
 def _starts(pieces: list[str], text: str) -> list[int] | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from tunix_eval.data.encoding import Coder, Layout
+from tunix_eval.data.frames import Frames
 from tunix_eval.data.laws import check_conversation
 from tunix_eval.data.replies import reply_parts
 from tunix_eval.data.styles import conversation, prompt_conversation
@@ -20,7 +21,6 @@ from tunix_eval.records import (
     Renderer,
     Span,
     Supervision,
-    TokenArray,
     Tokenizer,
     TokenSequence,
     Trace,
@@ -63,180 +63,47 @@ def encode_traces(
             `check_conversation`; the loss mask is neither empty nor full; no text gives a control token; decoding gives
             back the text.
     """
-    coder = _Coder(renderer, tokenizer)
-    remaining, sequences = iter(traces), []
+    coder = Coder(renderer, tokenizer)
+    frames = Frames(renderer, style, supervision, additive=coder.additive)
+    remaining, sequences = iter(traces), list[TokenSequence]()
     while some := list(itertools.islice(remaining, _AT_ONCE)):
-        sequences += coder.sequences([_laid_out(trace, renderer, style, supervision) for trace in some])
+        try:
+            sequences += _at_once(some, frames, coder)
+        except RenderError:
+            # One by one, the first that is refused is named.
+            sequences += [_alone(trace, frames, coder) for trace in some]
     return sequences
 
 
-class _Layout(NamedTuple):
-    """A trace as spans, before it is encoded."""
+def _at_once(traces: Sequence[Trace], frames: Frames, coder: Coder) -> list[TokenSequence]:
+    made: dict[int, TokenSequence] = {}
+    for group in frames.groups(traces):
+        ids = [str(traces[number].id) for number in group.numbers]
+        made.update(zip(group.numbers, coder.framed(group.frame, ids, group.texts), strict=True))
+    plain = [number for number in range(len(traces)) if number not in made]
+    layouts = [_laid_out(traces[number], frames) for number in plain]
+    made.update(zip(plain, coder.sequences(layouts), strict=True))
+    return [made[number] for number in range(len(traces))]
 
-    trace_id: str
-    spans: tuple[Span, ...]
-    weights: tuple[float, ...]
-    """The loss weight of each span."""
-    parts: dict[int, list[tuple[str, float]]]
-    """The span's number -> its text in parts with their weights, where they differ."""
 
-
-def _laid_out(trace: Trace, renderer: Renderer, style: str, supervision: Supervision) -> _Layout:
+def _alone(trace: Trace, frames: Frames, coder: Coder) -> TokenSequence:
     try:
-        talk = conversation(trace, style)
-        spans = renderer.render(talk, generation_prompt=False)
-        last = len(talk.turns) - 1
-        if supervision.turns == "all":
-            check_conversation(renderer, talk, spans)
-            weights = tuple([0.0 if span.reply is None else 1.0 for span in spans])
-        else:
-            check_conversation(renderer, talk, spans, replies=(last,))
-            weights = tuple([1.0 if span.reply == last else 0.0 for span in spans])
-        whole = supervision.turns != "answer" and supervision.step_weight == 1.0
-        parts = {} if whole else reply_parts(trace, style, spans, last, supervision)
+        (sequence,) = coder.sequences([_laid_out(trace, frames)])
     except RenderError as error:
         raise RenderError(f"trace '{trace.id}': {error}") from None
-    return _Layout(str(trace.id), spans, weights, parts)
+    return sequence
 
 
-class _ControlIds(dict[str, int]):
-    """The ids of control tokens by name, those that a renderer prints without naming them among its own too."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__()
-        self.tokenizer = tokenizer
-
-    def __missing__(self, token: str) -> int:
-        return self.tokenizer.control_id(token)
-
-
-class _Coder:
-    """Encodes the spans of many traces at once."""
-
-    def __init__(self, renderer: Renderer, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-        self.control = _ControlIds(tokenizer)
-        self.control.update({token: tokenizer.control_id(token) for token in renderer.control_tokens})
-        self.forbidden = np.array(sorted(self.control.values()), np.int32)
-        self.keeps_text: bool = getattr(tokenizer, "lossless", False)
-
-    def sequences(self, layouts: list[_Layout]) -> list[TokenSequence]:
-        """Return the token sequences of some traces, which share their memory."""
-        spans = [span for layout in layouts for span in layout.spans]
-        weights = [weight for layout in layouts for weight in layout.weights]
-        is_control = np.array([span.control for span in spans], np.bool_)
-        texts = [span.text for span in spans if not span.control]
-        text_ids, text_lengths = self._encoded(texts, layouts)
-        self._check(texts, text_ids, text_lengths, layouts)
-        lengths = np.ones(len(spans), np.int64)
-        lengths[~is_control] = text_lengths
-        ids = np.empty(int(lengths.sum()), np.int32)
-        of_control = np.repeat(is_control, lengths)
-        ids[~of_control] = text_ids
-        ids[of_control] = [self.control[span.text] for span in spans if span.control]
-        mask = np.repeat(np.array(weights, np.float64) > 0, lengths)
-        ends = np.cumsum(lengths).tolist()
-        return list(self._cut(layouts, ids, mask, lengths.tolist(), ends))
-
-    def _cut(
-        self,
-        layouts: list[_Layout],
-        ids: TokenArray,
-        mask: npt.NDArray[np.bool_],
-        lengths: list[int],
-        ends: list[int],
-    ) -> Iterator[TokenSequence]:
-        """Yield each trace's part of the arrays."""
-        first = start = 0
-        for layout in layouts:
-            past = first + len(layout.spans)
-            end = ends[past - 1]
-            each = tuple(lengths[first:past])
-            if layout.parts:
-                yield self._in_parts(layout, ids[start:end], each)
-            else:
-                # By position: at a hundred thousand a second, names are felt.
-                yield TokenSequence(
-                    layout.trace_id, layout.spans, ids[start:end], mask[start:end], each, layout.weights
-                )
-            first, start = past, end
-
-    def _in_parts(self, layout: _Layout, ids: TokenArray, lengths: tuple[int, ...]) -> TokenSequence:
-        """Return a sequence whose reply is shown in the parts that weigh differently."""
-        spans, sizes, weights, start = [], [], [], 0
-        for number, (span, length) in enumerate(zip(layout.spans, lengths, strict=True)):
-            parts = layout.parts.get(number, [(span.text, layout.weights[number])])
-            ends = self._ends([text for text, _ in parts], ids[start : start + length])
-            spans += [Span(text, span.control, span.reply) for text, _ in parts]
-            sizes += [end - before for before, end in zip([0, *ends], ends, strict=False)]
-            weights += [weight for _, weight in parts]
-            start += length
-        of_tokens = np.repeat(np.array(weights, np.float32), sizes)
-        plain = all(weight in (0.0, 1.0) for weight, size in zip(weights, sizes, strict=True) if size)
-        return TokenSequence(
-            layout.trace_id,
-            tuple(spans),
-            ids,
-            of_tokens > 0,
-            tuple(sizes),
-            tuple(weights),
-            None if plain else of_tokens,
-        )
-
-    def _ends(self, texts: list[str], ids: TokenArray) -> list[int]:
-        """Return after how many tokens each part of a span ends: before the first that the next shares or begins."""
-        ends: list[int] = []
-        for text in itertools.accumulate(texts[:-1]):
-            before = np.array(self.tokenizer.encode(text), np.int32)[: len(ids)]
-            same = before == ids[: len(before)]
-            ends.append(max(ends[-1] if ends else 0, len(same) if same.all() else int(np.argmin(same))))
-        return [*ends, len(ids)]
-
-    def _encoded(self, texts: list[str], layouts: list[_Layout]) -> tuple[TokenArray, npt.NDArray[np.int64]]:
-        try:
-            return _encode_batch(self.tokenizer, texts)
-        except RenderError as error:
-            for layout in layouts:
-                try:
-                    _encode_batch(self.tokenizer, [span.text for span in layout.spans if not span.control])
-                except RenderError as reason:
-                    raise RenderError(f"trace '{layout.trace_id}': {reason}") from None
-            raise error from None
-
-    def _check(self, texts: list[str], ids: TokenArray, lengths: npt.NDArray[np.int64], layouts: list[_Layout]) -> None:
-        """Refuse text that gave a control id, and text that its ids do not give back."""
-        if len(ids) and len(self.forbidden) and ids.max() >= self.forbidden[0]:
-            forged = np.isin(ids, self.forbidden)
-            if forged.any():
-                number = int(np.searchsorted(np.cumsum(lengths), np.argmax(forged), side="right"))
-                self._refuse(number, layouts, "gave a control id for plain text")
-        if self.keeps_text:
-            return
-        pieces = np.split(ids, np.cumsum(lengths)[:-1])
-        for number, (text, piece) in enumerate(zip(texts, pieces, strict=True)):
-            back = self.tokenizer.decode(piece.tolist())
-            if back != text:
-                at = next((k for k, (one, two) in enumerate(zip(text, back, strict=False)) if one != two), len(back))
-                what = f"changes text: {text[at : at + 20]!r} comes back as {back[at : at + 20]!r}; take it out"
-                self._refuse(number, layouts, what)
-
-    def _refuse(self, number: int, layouts: list[_Layout], what: str) -> None:
-        """Name the trace of a text by the text's number among those of all traces."""
-        for layout in layouts:
-            number -= sum(not span.control for span in layout.spans)
-            if number < 0:
-                raise RenderError(f"trace '{layout.trace_id}': tokenizer '{self.tokenizer.name}' {what}")
-
-
-def _encode_batch(tokenizer: Tokenizer, texts: list[str]) -> tuple[TokenArray, npt.NDArray[np.int64]]:
-    """Return the ids of all texts, one after the other, and how many each has; tokenizers may do it at once."""
-    at_once = getattr(tokenizer, "encode_batch", None)
-    if at_once is not None:
-        ids, lengths = at_once(texts)
-        return ids, lengths
-    pieces = [tokenizer.encode(text) for text in texts]
-    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    return np.fromiter(itertools.chain.from_iterable(pieces), np.int32, int(lengths.sum())), lengths
+def _laid_out(trace: Trace, wanted: Frames) -> Layout:
+    renderer, supervision = wanted.renderer, wanted.supervision
+    talk = conversation(trace, wanted.style)
+    spans = renderer.render(talk, generation_prompt=False)
+    last = len(talk.turns) - 1
+    every = supervision.turns == "all"
+    check_conversation(renderer, talk, spans, replies=None if every else (last,))
+    weights = tuple([float(span.reply == last or (every and span.reply is not None)) for span in spans])
+    parts = {} if wanted.whole else reply_parts(trace, wanted.style, spans, last, supervision)
+    return Layout(str(trace.id), spans, weights, parts)
 
 
 def encode_prompt(item: EvalItem, *, renderer: Renderer, tokenizer: Tokenizer) -> npt.NDArray[np.int32]:

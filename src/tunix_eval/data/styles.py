@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from tunix_eval.errors import unknown_name
@@ -18,28 +19,11 @@ class Piece(NamedTuple):
     """The type of the step, where it is one."""
 
 
-def _numbered(steps: Sequence[str], answer: str) -> str:
-    numbered = [f"{number}. {step}" for number, step in enumerate(steps, 1)]
-    return "\n".join(["Reasoning:", *numbered, f"Answer: {answer}"])
-
-
-def _plain(steps: Sequence[str], answer: str) -> str:
-    return "\n".join([*steps, f"#### {answer}"])
-
-
-def _tagged(steps: Sequence[str], answer: str) -> str:
-    return "\n".join(["<think>", *steps, "</think>", f"<answer>{answer}</answer>"])
-
-
-def _none(_: Sequence[str], answer: str) -> str:
-    return answer
-
-
-_STYLES: Mapping[str, tuple[Callable[[Sequence[str], str], str], AnswerRule]] = {
-    "numbered": (_numbered, AnswerRule("Answer:")),
-    "plain": (_plain, AnswerRule("####")),
-    "tagged": (_tagged, AnswerRule("<answer>", "</answer>")),
-    "none": (_none, AnswerRule("")),
+_RULES: Mapping[str, AnswerRule] = {
+    "numbered": AnswerRule("Answer:"),
+    "plain": AnswerRule("####"),
+    "tagged": AnswerRule("<answer>", "</answer>"),
+    "none": AnswerRule(""),
 }
 
 # What comes first, before each step (its number filled in), before the answer and after it.
@@ -49,7 +33,7 @@ _AROUND: Mapping[str, tuple[str, str, str, str]] = {
     "tagged": ("<think>\n", "", "</think>\n<answer>", "</answer>"),
 }
 
-STYLES = tuple(_STYLES)
+STYLES = tuple(_RULES)
 """numbered, plain, tagged; none writes the answer alone."""
 
 
@@ -63,8 +47,19 @@ def model_text(trace: Trace, style: str) -> str:
     >>> model_text(trace, "tagged")
     '<think>\n1+1=2\n</think>\n<answer>2</answer>'
     """
-    write, _ = _named(style)
-    return write([step.content for step in trace.steps], trace.final_answer)
+    if style not in _AROUND:
+        answer_mark(style)
+        return trace.final_answer
+    # Filled in one go: of all that is done to a trace before its tokens, to join its lines took the longest.
+    return _layout(style, len(trace.steps)) % (*[step.content for step in trace.steps], trace.final_answer)
+
+
+def reply_at_answer(trace: Trace, style: str) -> tuple[str, str]:
+    """Return the model's turn in two: up to the answer, and from it on."""
+    text = model_text(trace, style)
+    after = _AROUND[style][3] if style in _AROUND else ""
+    start = len(text) - len(trace.final_answer) - len(after)
+    return text[:start], text[start:]
 
 
 def reasoning_pieces(trace: Trace, style: str) -> tuple[Piece, ...]:
@@ -77,8 +72,8 @@ def reasoning_pieces(trace: Trace, style: str) -> tuple[Piece, ...]:
     >>> [tuple(piece) for piece in reasoning_pieces(trace, "numbered")][1:]
     [('1. 1+1=2\n', 'step', 'sum'), ('Answer: ', 'scaffold', None), ('2', 'answer', None)]
     """
-    _named(style)
     if style not in _AROUND:
+        answer_mark(style)
         return (Piece(trace.final_answer, "answer"),)
     first, before, mark, after = _AROUND[style]
     pieces = [Piece(first, "scaffold")] if first else []
@@ -90,9 +85,7 @@ def reasoning_pieces(trace: Trace, style: str) -> tuple[Piece, ...]:
 
 def reasoning_steps(trace: Trace, style: str) -> str:
     """Return the model's turn up to its answer, mark included; empty where the style writes the answer alone."""
-    pieces = reasoning_pieces(trace, style)
-    end = next(k for k, piece in enumerate(pieces) if piece.kind == "answer")
-    return "".join(piece.text for piece in pieces[:end])
+    return reply_at_answer(trace, style)[0]
 
 
 def conversation(trace: Trace, style: str) -> Conversation:
@@ -108,10 +101,14 @@ def prompt_conversation(item: EvalItem) -> Conversation:
 
 def answer_mark(style: str) -> AnswerRule:
     """Return where a model turn of this style holds its answer."""
-    return _named(style)[1]
+    if style not in _RULES:
+        raise unknown_name("style", style, _RULES)
+    return _RULES[style]
 
 
-def _named(style: str) -> tuple[Callable[[Sequence[str], str], str], AnswerRule]:
-    if style not in _STYLES:
-        raise unknown_name("style", style, _STYLES)
-    return _STYLES[style]
+@functools.lru_cache(1024)
+def _layout(style: str, steps: int) -> str:
+    """Return the model's turn with a `%s` for each step and for the answer."""
+    first, before, mark, after = _AROUND[style]
+    lines = "".join(f"{before.format(number)}%s\n" for number in range(1, steps + 1))
+    return f"{first}{lines}{mark}%s{after}"

@@ -29,6 +29,8 @@ class ByteTokenizer:
     pad_id = 256
     lossless = True
     """Every text decodes to itself, so that nobody needs to look."""
+    additive = True
+    """The ids of a text are those of its parts, one after the other."""
 
     def __init__(self, control_tokens: tuple[str, ...]) -> None:
         if len(set(control_tokens)) != len(control_tokens):
