@@ -150,7 +150,7 @@ def test_the_first_trace_that_is_refused_is_named_whatever_refuses_it():
     some[9] = msgspec.structs.replace(TRACE, id="system", system="Be brief.")
     some[4] = msgspec.structs.replace(TRACE, id="surrogate", prompt="a\ud800")
     encode = {"renderer": renderer, "tokenizer": ByteTokenizer(renderer.control_tokens), "style": "plain"}
-    with pytest.raises(RenderError, match="^trace 'surrogate': character 2"):
+    with pytest.raises(RenderError, match=r"^trace 'surrogate': character \d+ is half"):
         encode_traces(some, **encode)
-    with pytest.raises(RenderError, match="^trace 'system': gemma2: the edition has no place"):
+    with pytest.raises(RenderError, match=r"^trace 'system': gemma2: the edition has no place"):
         encode_traces(some[5:], **encode)
