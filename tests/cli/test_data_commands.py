@@ -113,6 +113,20 @@ def test_other_keys_are_mapped_and_the_source_is_kept(records: Records) -> None:
     assert records.call("validate", "t.jsonl")[0] == 0
 
 
+def test_traces_on_stdout_are_all_that_is_there(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("f.jsonl", [{"q": "1+1=", "why": "one and one", "final_answer": "2"}] * 2)
+    words = ("ingest", "f.jsonl", "--map", "prompt=q", "--map", "steps=why")
+    assert records.call(*words, "--out", "t.jsonl")[0] == 0
+    code, out, err = records.call(*words, "--out", "-")
+    assert (code, out, err) == (0, Path("t.jsonl").read_text(), "read f.jsonl: 2 traces\n")
+    stdin(monkeypatch, out.encode())
+    code, once, err = records.call("dedupe", "-", "--by", "prompt", "--out", "-")
+    assert (code, once.count("\n"), err.splitlines()[0]) == (0, 1, "read 2 traces of <stdin>: 1 duplicate")
+    stdin(monkeypatch, once.encode())
+    assert records.call("validate", "-") == (0, "<stdin>: 1 trace, ok\n", "")
+    assert records.call(*words, "--out", "-", "--dry-run")[1].splitlines()[-1] == "would write to stdout: 2 traces"
+
+
 def test_published_questions_become_traces(records: Records) -> None:
     path = SHARED / "gsm8k_200.jsonl"
     if not path.exists():

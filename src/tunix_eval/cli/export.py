@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tunix_eval.cli.inputs import add_dataset_argument, open_traces
-from tunix_eval.cli.outputs import STREAM, add_out_argument, check_free, check_suffix, would_write
+from tunix_eval.cli.outputs import add_out_argument, out_path, would_write
 from tunix_eval.cli.terminal import counted, remark
 from tunix_eval.data import (
     EXPORT_FORMATS,
@@ -39,17 +39,14 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
     kind = arguments.format
     if kind not in FORMATS:
         raise unknown_name("export format", kind, FORMATS)
-    path = None if arguments.out == STREAM else Path(arguments.out)
-    if path:
-        check_suffix(path)
-        check_free(path, force=arguments.force)
+    path = out_path(arguments.out, force=arguments.force)
     if kind == "evalset":
         return _evalset(arguments, path), 0
     given = open_traces(arguments.dataset)
     what = counted(len(given.traces), "trace")
     source = given.dataset if given.dataset is not None else given.traces
     if arguments.dry_run:
-        return [f"{would_write(path)}: {what}" if path else f"would print {what}"], 0
+        return [f"{would_write(path)}: {what}"], 0
     if path is None:
         return export_lines(source, kind, style=arguments.style), 0
     write_export(source, kind, path, style=arguments.style)
@@ -67,7 +64,7 @@ def _evalset(arguments: argparse.Namespace, path: Path | None) -> Iterable[str] 
     what = counted(len(evalset.items), "item")
     what += f", {counted(left_out, 'repeated prompt')} left out" if left_out else ""
     if arguments.dry_run:
-        return [f"{would_write(path)}: {what}" if path else f"would print {what}"]
+        return [f"{would_write(path)}: {what}"]
     data = evalset_text(evalset).encode()
     if path is None:
         if left_out:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from tunix_eval.cli.inputs import Given, assignments, first_keys, given_file, joined
-from tunix_eval.cli.outputs import add_out_argument, check_free, check_suffix, would_write, write_text
+from tunix_eval.cli.outputs import add_out_argument, check_free, out_path, printed, would_write, write_text
 from tunix_eval.cli.recorded import Evaluation, open_runs
 from tunix_eval.cli.terminal import Progress, counted, cut, listed
 from tunix_eval.data import (
@@ -67,16 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", metavar="M", help="of a run: what says which are correct; by default the primary")
     parser.add_argument("--evalset", metavar="NAME", help="of a run: only this evalset")
     parser.add_argument("--artifacts", metavar="DIR", help="the records, else as ./pyproject.toml sets it")
-    add_out_argument(parser, "where the traces go: .jsonl, .jsonl.gz or .parquet")
+    add_out_argument(parser, "where the traces go: .jsonl, .jsonl.gz or .parquet, or - for stdout")
 
 
-def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
+def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes], int]:
     """Write the traces, and return how many there are and what was left out."""
     _check(arguments)
-    out = Path(arguments.out)
-    rejected = Path(arguments.rejected) if arguments.rejected else out.parent / "rejected.jsonl"
-    check_suffix(out)
-    check_free(out, force=arguments.force)
+    out = out_path(arguments.out, force=arguments.force)
+    rejected = Path(arguments.rejected or Path(arguments.out).parent / "rejected.jsonl")
     if arguments.lenient:
         check_free(rejected, force=arguments.force)
     reads = list(_of_run(arguments) if arguments.from_run else _of_files(arguments))
@@ -90,8 +88,19 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         lines += cut([f"  {printable(text)}" for text in one.left_out], _LISTED)
     if not traces:
         raise DataError("\n".join([*lines, "nothing is left to write"]))
+    checked = checked_traces(traces, "ingest")
+    what = counted(len(checked), "trace")
     flaws = [flaw for one in reads for flaw in one.rejected]
-    return [*lines, *_written(traces, flaws, out, rejected, dry_run=arguments.dry_run)], 0
+    if arguments.dry_run:
+        lines.append(f"{would_write(out)}: {what}")
+        return [*lines, *([f"{would_write(rejected)}: {counted(len(flaws), 'line')}"] if flaws else ())], 0
+    if out:
+        write_traces(checked, out)
+        lines.append(f"wrote {printable(str(out))}: {what}")
+    if flaws:
+        write_text(rejected, rejected_text(flaws))
+        lines.append(f"wrote {printable(str(rejected))}: {counted(len(flaws), 'line')}")
+    return lines if out else printed(checked, lines), 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -180,16 +189,3 @@ def _of_evaluation(evaluation: Evaluation, arguments: argparse.Namespace) -> Rea
         only=arguments.only,
     )
     return Read(evaluation.where, traces, [], [f"{item_id}: {reason}" for item_id, reason in left_out])
-
-
-def _written(traces: list[Trace], flaws: list[Rejected], out: Path, rejected: Path, *, dry_run: bool) -> list[str]:
-    checked = checked_traces(traces, "ingest")
-    if dry_run:
-        lines = [f"{would_write(out)}: {counted(len(checked), 'trace')}"]
-        return [*lines, f"{would_write(rejected)}: {counted(len(flaws), 'line')}"] if flaws else lines
-    write_traces(checked, out)
-    lines = [f"wrote {printable(str(out))}: {counted(len(checked), 'trace')}"]
-    if flaws:
-        write_text(rejected, rejected_text(flaws))
-        lines.append(f"wrote {printable(str(rejected))}: {counted(len(flaws), 'line')}")
-    return lines

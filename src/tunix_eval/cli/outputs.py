@@ -6,11 +6,14 @@ import argparse
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from tunix_eval.cli.terminal import remark
+from tunix_eval.data import trace_line
 from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.figures import printable
+from tunix_eval.records import Trace
 
 STREAM = "-"
 
@@ -39,8 +42,24 @@ def check_free(path: Path, *, force: bool) -> None:
         raise SpecError(f"{path}: is there already; name another, or write over it with --force")
 
 
-def would_write(path: Path) -> str:
-    """Return what --dry-run says of a file."""
+def out_path(reference: str, *, force: bool) -> Path | None:
+    """Return the file of traces to write, or None for stdout.
+
+    Raises:
+        SpecError: its name says no format, or something stands there.
+    """
+    if reference == STREAM:
+        return None
+    path = Path(reference)
+    check_suffix(path)
+    check_free(path, force=force)
+    return path
+
+
+def would_write(path: Path | None) -> str:
+    """Return what --dry-run says of a file, or of stdout."""
+    if path is None:
+        return "would write to stdout"
     return f"would write {printable(str(path))}{', over what is there' if path.exists() else ''}"
 
 
@@ -63,6 +82,12 @@ def aside(path: Path) -> Iterator[Path]:
             made.replace(path)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def printed(traces: Iterable[Trace], remarks: Sequence[str]) -> Iterator[bytes]:
+    """Return the lines of traces for stdout; what is said of them goes to stderr."""
+    remark(remarks)
+    return (f"{trace_line(trace)}\n".encode() for trace in traces)
 
 
 def write_text(path: Path, text: str) -> None:
