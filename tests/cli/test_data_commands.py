@@ -524,6 +524,23 @@ def test_text_of_a_trace_cannot_steer_the_terminal_and_long_lines_are_folded(rec
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_a_line_is_broken_at_spaces_and_never_in_an_escape(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    words = "sixteen eggs and three of them for breakfast every morning"
+    content = f"{words}\n{'y' * 56}\x1b{'z' * 60}\x1b"
+    write("a.jsonl", [line(0, steps=[{"i": 0, "type": "sum", "content": content}])])
+    assert [text for text in records.call("show", "a.jsonl")[1].splitlines() if text.startswith("+")] == [
+        "+ Reasoning:\\n",
+        "+ 1. sixteen eggs and three of them for breakfast every ",
+        "+   morning\\n",
+        f"+ {'y' * 56}",
+        f"+   \\x1b{'z' * 52}",
+        f"+   {'z' * 8}\\x1b\\n",
+        "+ Answer: 1",
+        "+ <end_of_turn>",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -142,5 +142,22 @@ def _pieces(span: Span, width: int) -> list[str]:
     """Return a span's text in lines that fit, its own line ends written out."""
     texts = [f"{line}\n" for line in span.text.split("\n")]
     texts[-1] = texts[-1].removesuffix("\n")
-    lines = [printable(text) for text in texts if text]
-    return [line[at : at + width] for line in lines for at in range(0, len(line), width)]
+    return [line for text in texts if text for line in _folded(text, width)]
+
+
+def _folded(text: str, width: int) -> Iterator[str]:
+    """Yield a text in lines that fit: broken after a space, else between characters, and indented from then on."""
+    shown = [printable(character) for character in text]
+    start = 0
+    while start < len(shown):
+        indent = "  " if start else ""
+        left, end = width - len(indent), start
+        while end < len(shown) and len(shown[end]) <= left:
+            left -= len(shown[end])
+            end += 1
+        # The narrowest terminal takes one character a line.
+        end = max(end, start + 1)
+        if end < len(shown):
+            end = next((k for k in range(end, start, -1) if shown[k - 1] == " "), end)
+        yield indent + "".join(shown[start:end])
+        start = end
