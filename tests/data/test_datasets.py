@@ -195,6 +195,55 @@ class TestWriteAndRead:
             write_dataset(build(trace(id="b")), tmp_path)
         assert read_dataset(path) == build()
 
+    @pytest.mark.parametrize("name", ["manifest.json", "traces.jsonl"])
+    def test_a_folder_that_is_no_whole_dataset_is_named_and_left(self, tmp_path, name):
+        path = write_dataset(build(), tmp_path)
+        (path / name).unlink()
+        with pytest.raises(DataError, match=f"sums-v1: is there without {name}; move it away"):
+            write_dataset(build(), tmp_path)
+
+    def test_a_key_that_is_too_long_for_the_disk_is_named(self, tmp_path):
+        with pytest.raises(ArtifactError, match="v1: cannot be written: File name too long"):
+            write_dataset(build_dataset("x" * 300, "v1", [trace()]), tmp_path)
+
+    def test_a_disk_that_is_full_leaves_nothing(self, tmp_path):
+        code = (
+            "import pathlib, resource, sys\n"
+            "from tunix_eval.data import addition_dataset, write_dataset\n"
+            "from tunix_eval.errors import ArtifactError\n"
+            "dataset = addition_dataset()\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+            "try:\n    write_dataset(dataset, pathlib.Path(sys.argv[1]))\n"
+            "except ArtifactError as error:\n    print(error)\n"
+        )
+        found = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+        assert found.stdout == f"{tmp_path / 'addition-v1'}: cannot be written: File too large\n"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_two_processes_with_one_key_and_two_contents_leave_one_of_them(self, tmp_path):
+        code = (
+            "import pathlib, sys\n"
+            "from tunix_eval.data import build_dataset, write_dataset\n"
+            "from tunix_eval.errors import DataError\n"
+            "from tunix_eval.records import Step, Trace\n"
+            "steps = (Step(0, 's', sys.argv[2]),)\n"
+            "for k in range(40):\n"
+            "    made = [Trace(trace_version='1', prompt='p', final_answer='a', steps=steps)]\n"
+            "    try:\n        write_dataset(build_dataset(f's{k}', 'v1', made), pathlib.Path(sys.argv[1]))\n"
+            "        print(k)\n"
+            "    except DataError as error:\n        assert 'is there with other content' in str(error)\n"
+        )
+        pipes = [
+            subprocess.Popen([sys.executable, "-c", code, tmp_path, text], stdout=subprocess.PIPE, text=True)
+            for text in ("one", "two")
+        ]
+        written = [pipe.communicate()[0].split() for pipe in pipes]
+        assert [pipe.returncode for pipe in pipes] == [0, 0]
+        assert sorted(written[0] + written[1], key=int) == [str(k) for k in range(40)]
+        for k in range(40):
+            content = read_dataset(tmp_path / f"s{k}-v1").traces[0].steps[0].content
+            assert (str(k) in written[0]) == (content == "one")
+
     def test_many_writers_at_once_leave_one_whole_dataset(self, tmp_path):
         dataset = build(*(trace(f"{n}+1=") for n in range(200)))
         with ThreadPoolExecutor(8) as pool:
@@ -264,6 +313,7 @@ class TestWriteAndRead:
             ({"seed": "x"}, "seed is of type str"),
             ({"seed": True}, "seed is of type bool"),
             ({"dataset_key": "../x"}, "dataset_key is '../x'"),
+            ({"dataset_key": ".sums-v1"}, "dataset_key is '.sums-v1'"),
             ({"dataset_key": None}, "dataset_key is None"),
         ],
     )
@@ -275,7 +325,8 @@ class TestWriteAndRead:
             read_dataset(path)
 
     @pytest.mark.parametrize(
-        ("text", "reason"), [("{", "is not JSON"), ("[]", "is of type list"), (None, "no such file")]
+        ("text", "reason"),
+        [("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ("[]", "is of type list"), (None, "no such file")],
     )
     def test_a_missing_or_broken_manifest_is_named(self, tmp_path, text, reason):
         path = write_dataset(build(), tmp_path)

@@ -49,6 +49,10 @@ class TestDiff:
         found = diff_datasets(OLD, new)
         assert (len(found.added), ids(found.removed), ids(found.unchanged)) == (2, ["a", "b"], ["c"])
 
+    def test_values_of_meta_that_python_takes_for_equal_are_changes(self):
+        old, new = (dataset(f"v{k}", trace("a", "1+1=", meta={"x": [x]})) for k, x in enumerate((1, True)))
+        assert [one.fields for one in diff_datasets(old, new).changed] == [("meta",)]
+
     def test_another_order_is_told(self):
         found = diff_datasets(OLD, dataset("v2", *reversed(OLD.traces)))
         assert found.reordered

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from hostile import FILES, SAID, SOUND, TRACE, line, meta, write_corpus
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from memory import peak_bytes
 
 from tunix_eval.data import (
     parse_traces,
@@ -103,19 +102,17 @@ def test_a_line_that_is_too_long_is_passed_over_and_never_held(corpus: Path, nam
     ((number, length),) = [(rejected.line, len(rejected.text)) for rejected in found.rejected]
     assert number == 2
     assert length <= 4_000
-    peaks = [peak_bytes(corpus, f"read_traces_leniently(Path({other!r}))") for other in ("bad_utf8.jsonl", name)]
+    peaks = [reading_peak(corpus, f"read_traces_leniently(Path({other!r}))") for other in ("bad_utf8.jsonl", name)]
     assert peaks[1] - peaks[0] < 80 << 20
 
 
-def peak_bytes(folder: Path, call: str) -> int:
+def reading_peak(folder: Path, call: str) -> int:
     """Return the most memory that a process has held which imports us and does one call."""
     script = (
-        "import resource\nfrom pathlib import Path\n"
-        "from tunix_eval.data import *\nfrom tunix_eval.errors import DataError\n"
-        f"try:\n    {call}\nexcept DataError:\n    pass\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "from pathlib import Path\nfrom tunix_eval.data import *\nfrom tunix_eval.errors import DataError\n"
+        f"try:\n    {call}\nexcept DataError:\n    pass"
     )
-    found = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
-    return int(found.stdout) * (1 if sys.platform == "darwin" else 1024)
+    return peak_bytes(script, folder=folder)[1]
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:

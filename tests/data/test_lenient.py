@@ -68,6 +68,11 @@ def test_unknown_keys_are_kept_below_meta_by_their_paths(tmp_path: Path) -> None
     ("line", "said"),
     [
         ({**GOOD, "a": 1, "meta": {"a": 2}}, "a: unknown key, and meta has it with another value; rename one of them"),
+        ({**GOOD, "a": 1, "meta": {"a": True}}, "a: unknown key, and meta has it with another value"),
+        (
+            {**GOOD, "steps": [{**STEPS[0], "a": 1}], "steps[0].a": 2},
+            "steps[0].a: unknown key, and meta has it with another value",
+        ),
         ({**GOOD, "a": 1, "meta": 5}, "a: unknown key; known: trace_version"),
         ({**GOOD, "a": 1, "prompt": ""}, "prompt: is empty"),
         ({**GOOD, "promt": "p", "steps": []}, "steps: expected array of length >= 1"),

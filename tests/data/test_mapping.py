@@ -101,6 +101,16 @@ def test_the_source_is_recorded_and_what_stood_there_is_kept(tmp_path: Path) -> 
     ]
 
 
+def test_a_source_is_never_lost_to_one_that_stood_there_before(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="original_source: is kept below meta, which has it with another value"):
+        mapped(tmp_path, {**LINE, "source": "web", "original_source": "book"}, source="ours")
+
+
+def test_two_values_for_one_key_of_meta_are_an_error_that_names_the_first(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="1: b: is kept below meta"):
+        mapped(tmp_path, {**LINE, "b": 1, "a": 1, "meta": {"a": 2, "b": True}})
+
+
 SPLITS = [
     ("hashes", "Add.\n1+1=2\n#### 2", ["Add.", "1+1=2"], "2"),
     ("hashes", "#### 1\nNo.\n####70,000\n", ["#### 1", "No."], "70,000"),

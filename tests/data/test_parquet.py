@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,7 +151,74 @@ def test_a_map_with_a_key_twice_is_an_error(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([ROW, ROW])
     maps = pa.array([[("a", 1)], [("a", 1), ("a", 2)]], pa.map_("string", "int64"))
     pq.write_table(table.append_column("meta", maps), tmp_path / "a.parquet")
-    assert refusal(tmp_path / "a.parquet") == ": row 2: a map holds one key twice; keys of an object are unique"
+    assert refusal(tmp_path / "a.parquet") == ": row 2: meta: a map holds one key twice; keys of an object are unique"
+
+
+def undecodable() -> Any:
+    held = pa.array([b"ok", b"\xff"])
+    return pa.Array.from_buffers(pa.string(), 2, held.buffers())
+
+
+@pytest.mark.parametrize(
+    ("field", "column", "said"),
+    [
+        ("prompt", undecodable, ": row 2: prompt: holds a text that is not UTF-8"),
+        ("meta", lambda: _in_struct([0, 10**14], pa.timestamp("s")), ": row 2: meta: holds a value that cannot be re"),
+        ("meta", lambda: _in_struct([0, 2**31 - 1], pa.date32()), ": row 2: meta: holds a value that cannot be read"),
+        (
+            "meta",
+            lambda: pa.array([[], [({"a": 1}, 1)]], pa.map_(pa.struct([("a", "int64")]), "int64")),
+            ": row 2: meta: holds a value that cannot be read: unhashable",
+        ),
+        (
+            "meta",
+            lambda: pa.array([[], [(7, 1)]], pa.map_("int64", "int64")),
+            ": row 2: meta: found the key 7; expected keys that are text",
+        ),
+    ],
+)
+def test_a_value_that_python_or_json_lacks_is_named_with_its_row(
+    tmp_path: Path, field: str, column: Any, said: str
+) -> None:
+    table = pa.Table.from_pylist([ROW, ROW])
+    if field in table.column_names:
+        table = table.drop_columns([field])
+    path = tmp_path / "a.parquet"
+    pq.write_table(table.append_column(field, column()), path)
+    message = refusal(path)
+    assert message.startswith(said)
+    assert "\n" not in message
+    found = read_traces_leniently(path)
+    assert ([each.line for each in found.rejected], len(found.traces)) == ([2], 1)
+
+
+def _in_struct(values: list[int], kind: Any) -> Any:
+    return pa.StructArray.from_arrays([pa.array(values, kind)], ["k"])
+
+
+@pytest.mark.parametrize("kind", ["large_string", "string_view", "dictionary"])
+def test_every_kind_of_text_column_is_text(tmp_path: Path, kind: str) -> None:
+    texts = pa.array(["1+1="])
+    column = texts.dictionary_encode() if kind == "dictionary" else texts.cast(getattr(pa, kind)())
+    table = pa.Table.from_pylist([ROW]).drop_columns(["prompt"]).append_column("prompt", column)
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert [trace.prompt for trace in read_traces(tmp_path / "a.parquet")] == ["1+1="]
+
+
+def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([ROW]).append_column("prompt", pa.array(["another"]))
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert refusal(tmp_path / "a.parquet") == ": has two columns 'prompt'; rename one of them"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"prompt": "\ud800"}, {"steps": (Step(2**63, "t", "c"),)}, {"meta": {"a": object()}}]
+)
+def test_what_no_column_can_hold_is_an_error_and_nothing_is_written(tmp_path: Path, changes: dict[str, Any]) -> None:
+    trace = msgspec.structs.replace(addition_dataset().traces[0], **changes)
+    with pytest.raises(DataError, match=r"cannot be written as (JSON|Parquet): "):
+        write_traces([trace], tmp_path / "a.parquet")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_without_a_row_is_an_error(tmp_path: Path) -> None:

@@ -152,6 +152,10 @@ GOOD = {"id": "a", "prediction": "7"}
         ({"id": "b", "prediction": 7}, "predictions.jsonl:2: prediction: found an integer, expected a string"),
         ({"id": "b", "prediction": ["7"]}, "predictions.jsonl:2: prediction: found a list, expected a string"),
         ("[" * 100_000, "predictions.jsonl:2: "),
+        (
+            '{"id": "a", "prediction": "7", "prediction": "8"}',
+            "predictions.jsonl:2: prediction: occurs more than once in one object",
+        ),
     ],
 )
 def test_a_bad_line_is_named_by_file_line_and_field(tmp_path, bad, said):

@@ -37,6 +37,11 @@ NUMBERED = [trace(f"t{n}", n=n, parity="odd" if n % 2 else "even") for n in rang
 
 
 class TestFilters:
+    @pytest.mark.parametrize("meta", [{"a.b": {"c": 1}}, {"a": {"b.c": 1}}, {"a": {"b": {"c": 1}}}, {"a.b.c": 1}])
+    def test_a_key_leads_through_keys_that_hold_dots_themselves(self, meta):
+        held = [trace("a", **meta), trace("b", **{"a": 1, "a.b": 2})]
+        assert ids(select(held, filters={"a.b.c": 1})) == ["a"]
+
     def test_equality_lists_and_dotted_keys_hold_together(self):
         filters = {"category": "reasoning", "difficulty": ["easy", "medium"], "origin.kind": "human"}
         assert ids(select(MIXED, filters=filters)) == ["a", "d"]

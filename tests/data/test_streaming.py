@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from memory import peak_bytes
 
 from tunix_eval.data import (
     TraceCount,
     checked_traces,
+    lines,
     read_traces,
+    read_traces_leniently,
     scan_traces,
     traces_text,
     validate_traces,
@@ -47,6 +49,43 @@ def test_pieces_add_up_to_the_whole(tmp_path: Path, name: str) -> None:
     assert len(pieces) > 2
     assert [trace for piece in pieces for trace in piece] == read_traces(path)
     assert [trace.id for trace in read_traces(path)] == [f"t{number}" for number in range(MANY)]
+
+
+PIECES = [
+    line(1),
+    line(2, prompt="é", meta={"a": [{"b": '":'}]}),
+    line(3, id=None),
+    line(4, prompt=" "),
+    "",
+    "{}",
+    "\r",
+]
+
+
+@pytest.mark.parametrize("name", ["some.jsonl", "some.jsonl.gz"])
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 7, 100, 131])
+def test_where_a_block_ends_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, block_bytes: int
+) -> None:
+    def outcomes(path: Path) -> list[object]:
+        found: list[object] = []
+        for read in (read_traces, read_traces_leniently, validate_traces, lambda path: list(chain(*scan_traces(path)))):
+            try:
+                found.append(read(path))
+            except DataError as error:
+                found.append(str(error))
+        return found
+
+    for count in range(1, len(PIECES) + 1):
+        for end in ("", "\n", "\r\n"):
+            text = "\n".join(PIECES[:count]) + end
+            path = tmp_path / name
+            halves = (text[: len(text) // 3].encode(), text[len(text) // 3 :].encode())
+            path.write_bytes(b"".join(map(gzip.compress, halves)) if path.suffix == ".gz" else b"".join(halves))
+            whole = outcomes(path)
+            with monkeypatch.context() as patched:
+                patched.setattr(lines, "BLOCK_BYTES", block_bytes)
+                assert outcomes(path) == whole
 
 
 def test_a_bad_line_ends_the_pieces_and_every_other_bad_line_is_still_found(tmp_path: Path) -> None:
@@ -123,7 +162,7 @@ def test_errors_call_a_file_as_they_are_told(tmp_path: Path, read: object) -> No
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from tunix_eval.data import validate_traces
 steps = '[{"i":0,"type":"t","content":"c"}]'
@@ -133,22 +172,38 @@ with path.open("w") as file:
         name = '' if sys.argv[3] == "none" else f',"id":"trace-{number}"'
         print(f'{{"trace_version":"1","prompt":"{number}","final_answer":"a","steps":{steps}{name}}}', file=file)
 count = validate_traces(path)
-print(count.traces, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+print(count.traces)
 """
 
 
-def peak_bytes(path: Path, count: int, ids: str) -> int:
-    command = [sys.executable, "-c", MEASURE, str(path), str(count), ids]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert found[0] == str(count)
-    return int(found[1])
+def validation_peak(path: Path, count: int, ids: str) -> int:
+    said, peak = peak_bytes(MEASURE, path, count, ids)
+    assert said == [str(count)]
+    return peak
 
 
 @pytest.mark.parametrize("ids", ["own", "none"])
 def test_validation_grows_by_less_than_100_bytes_a_trace(tmp_path: Path, ids: str) -> None:
     few, many = 5_000, 200_000
-    grown = peak_bytes(tmp_path / "many.jsonl", many, ids) - peak_bytes(tmp_path / "few.jsonl", few, ids)
+    grown = validation_peak(tmp_path / "many.jsonl", many, ids) - validation_peak(tmp_path / "few.jsonl", few, ids)
     assert grown / (many - few) < 100
+
+
+@pytest.mark.parametrize(("text", "sound"), [("x\n", 0), ("{}\n", 0), (line(1) + "\n", 1)])
+def test_a_file_of_bad_lines_alone_takes_no_more_memory_than_a_sound_one_may(
+    tmp_path: Path, text: str, sound: int
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(text * 300_000)
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tunix_eval.data import validate_traces\n"
+        "from tunix_eval.errors import DataError\n"
+        "try:\n    validate_traces(Path(sys.argv[1]))\nexcept DataError as error:\n"
+        "    print(str(error).splitlines()[-1])\n"
+    )
+    said, peak = peak_bytes(script, path)
+    assert said == [f"and {300_000 - 20 - sound} more bad lines"]
+    assert peak < 300 << 20
 
 
 # ------------------------------------------------------------------------------------------------- made in Python

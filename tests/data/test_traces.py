@@ -130,6 +130,7 @@ DEEP = (
     b'{"trace_version":"1","prompt":"p","final_answer":"a","steps":[{"i":0,"type":"t","content":"c"}],"meta":{"a":%s}}'
 )
 IN_META = DEEP.index(b"%s")
+LONG = json.dumps({**GOOD, "prompt": "x" * 50_001})[:-1].encode()
 BAD_LINES = {
     "blank prompt": ({**GOOD, "prompt": " \n\t"}, "prompt: holds only white space"),
     "empty prompt": ({**GOOD, "prompt": ""}, "prompt: is empty"),
@@ -180,6 +181,21 @@ BAD_LINES = {
         {**GOOD, "messages": [{"role": "user", "content": " "}]},
         "messages[0].content: holds only white space",
     ),
+    "blank thought": (
+        {**GOOD, "messages": [{"role": "assistant", "content": "x", "reasoning_content": "\u2003"}]},
+        "messages[0].reasoning_content: holds only white space",
+    ),
+    "unknown key that looks like a place": ({**GOOD, "a` - at `$.meta[0]": 1}, "meta[0].a: unknown key; known: "),
+    "unknown key that hides in a place": (
+        {**GOOD, "a` - at `$\x1b[2J": 1},
+        r"a` - at `$\x1b[2J: unknown key; known: ",
+    ),
+    "long prompt before what is no JSON": (LONG + b" oops", "prompt: has too many characters, limit 50000"),
+    "long prompt before another": (LONG + b',"prompt":5}', "prompt: has too many characters, limit 50000"),
+    "long prompt before deep nesting": (
+        LONG + b',"meta":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+        "prompt: has too many characters, limit 50000",
+    ),
     "array": ([1], "expected object, got array"),
     "bare text": (b"hello", "is not JSON at column 1: Expecting value"),
     "cut off": (json.dumps(GOOD).encode()[:-3], "is not JSON at column"),
@@ -187,11 +203,16 @@ BAD_LINES = {
     "NaN": (DEEP % b"NaN", "is not JSON: NaN is no JSON number; use null"),
     "infinity": (DEEP % b"-Infinity", "is not JSON: -Infinity is no JSON number; use null"),
     "overflow": (DEEP % b"1e999", "meta[...]: number out of range"),
-    "lone surrogate": (DEEP % b'"\\ud800"', "is not JSON:"),
+    "lone surrogate": (DEEP % b'"\\ud800"', "is not JSON: holds half of a surrogate pair, which is no character"),
     "control character": (DEEP % b'"a\tb"', f"is not JSON at column {IN_META + 3}: Invalid control character"),
     "not UTF-8": (DEEP % b'"\xff"', f"is not UTF-8 at byte {IN_META + 2}; save the file as UTF-8"),
     "encoded surrogate": (DEEP % b'"\xed\xa0\x80"', f"is not UTF-8 at byte {IN_META + 2}; save the file as UTF-8"),
     "repeated key": (DEEP % b'1},"prompt":"q","meta":{"b":2', "prompt: occurs more than once in one object"),
+    "repeated key with a line end": (DEEP % b'{"\\n":1,"\\n":2}', r"\n: occurs more than once in one object"),
+    "one key of very many twice": (
+        DEEP % (b'1,"k7":1,' + b",".join(b'"k%d":1' % k for k in range(100_000))),
+        "k7: occurs more than once in one object",
+    ),
     "repeated spaced key": (DEEP % b'1,"k" : 1,"k": 2', "k: occurs more than once in one object"),
     "repeated key behind an escaped quote": (
         DEEP % b'"\\u0022:","k":1,"k":2',

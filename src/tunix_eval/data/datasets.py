@@ -18,8 +18,7 @@ from typing import Any
 
 from tunix_eval.data.evalsets import DataWarning
 from tunix_eval.data.files import sync_folder
-from tunix_eval.data.jsonl import read_bytes
-from tunix_eval.data.lines import file_stem
+from tunix_eval.data.lines import file_stem, read_bytes
 from tunix_eval.data.manifests import (
     content_fields,
     dataset_key,
@@ -128,14 +127,14 @@ def write_dataset(dataset: Dataset, folder: Path) -> Path:
     key, hidden, is removed once it is an hour old.
 
     Raises:
-        DataError: the key is taken by other content.
+        DataError: the key is taken by other content, or by what is no whole dataset.
         ArtifactError: the folder cannot be written.
     """
     target = folder / dataset.key
-    if target.exists():
-        return _unchanged(dataset, target)
-    texts = {"traces.jsonl": traces_text(dataset.traces), "manifest.json": manifest_text(dataset.manifest)}
     try:
+        if target.exists():
+            return _unchanged(dataset, target)
+        texts = {"traces.jsonl": traces_text(dataset.traces), "manifest.json": manifest_text(dataset.manifest)}
         folder.mkdir(parents=True, exist_ok=True)
         _remove_left_over(folder, dataset.key)
         with tempfile.TemporaryDirectory(prefix=f".{dataset.key}.", dir=folder) as aside:
@@ -215,7 +214,7 @@ def _read_file(path: Path) -> Dataset:
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON: {error}") from None
     if not isinstance(manifest, dict):
         raise DataError(f"{path}: is of type {type(manifest).__name__}; expected an object")
@@ -248,6 +247,9 @@ def _remove_left_over(folder: Path, key: str) -> None:
 
 
 def _unchanged(dataset: Dataset, target: Path) -> Path:
+    for name in ("manifest.json", "traces.jsonl"):
+        if not (target / name).exists():
+            raise DataError(f"{target}: is there without {name}; move it away and build the dataset again")
     found = hashlib.sha256(read_bytes(target / "traces.jsonl")).hexdigest()
     if found != dataset.content_sha256:
         raise DataError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tunix_eval.data.jsonl import same_json
 from tunix_eval.digest import prompt_digest
 from tunix_eval.figures import printable
 from tunix_eval.records import Dataset, Trace
@@ -57,7 +59,7 @@ def diff_datasets(old: Dataset, new: Dataset) -> DatasetDifference:
     changed, unchanged = [], []
     for k in sorted(pairs):
         one, other = old.traces[pairs[k]], new.traces[k]
-        if fields := tuple(name for name in FIELDS if getattr(one, name) != getattr(other, name)):
+        if fields := tuple(name for name in FIELDS if _differ(name, one, other)):
             changed.append(TraceChange(one, other, fields))
         else:
             unchanged.append(other)
@@ -90,16 +92,21 @@ def difference_text(difference: DatasetDifference, *, listed: int = 20, width: i
     return [_cut(line, width) for line in lines]
 
 
+def _differ(field: str, one: Trace, other: Trace) -> bool:
+    old, new = getattr(one, field), getattr(other, field)
+    return not same_json(old, new) if field == "meta" else bool(old != new)
+
+
 def _by_prompt(old: Dataset, new: Dataset, pairs: dict[int, int]) -> dict[int, int]:
     matched = set(pairs.values())
-    waiting: dict[str, list[int]] = {}
+    waiting: dict[str, deque[int]] = {}
     for k, trace in enumerate(old.traces):
         if k not in matched and _is_made(trace.id):
-            waiting.setdefault(prompt_digest(trace.prompt), []).append(k)
+            waiting.setdefault(prompt_digest(trace.prompt), deque()).append(k)
     found = {}
     for k, trace in enumerate(new.traces):
         if k not in pairs and _is_made(trace.id) and (places := waiting.get(prompt_digest(trace.prompt))):
-            found[k] = places.pop(0)
+            found[k] = places.popleft()
     return found
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from tunix_eval.errors import suggestion
-from tunix_eval.records import Turn
+from tunix_eval.records import Step, Turn
 
 MAX_DEPTH = 100
 """Levels of nesting in one line."""
 MAX_DIGITS = 308
 """Of an integer; with more it is no finite double, and most programs read it as infinity or not at all."""
 
+_INNER: dict[str, type[Any]] = {"steps": Step, "messages": Turn}
+_PLACE = re.compile(r" - at `\$\.?([\w.\[\]]*)`\Z")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONG_INTEGER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 
@@ -39,6 +43,8 @@ def explain(line: bytes, error: Exception, record: type[Any]) -> str:
         return f"is not JSON at column {broken.colno}: {broken.msg}"
     except (ValueError, RecursionError) as broken:
         return f"is not JSON: {broken}"
+    if _SURROGATE.search(text):
+        return "is not JSON: holds half of a surrogate pair, which is no character"
     return f"is not JSON: {error}"
 
 
@@ -49,8 +55,7 @@ def structural_flaw(line: bytes) -> str | None:
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         noted = dict(pairs)
         if len(noted) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated.extend(key for key in noted if keys.count(key) > 1)
+            repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         return noted
 
     try:
@@ -60,7 +65,7 @@ def structural_flaw(line: bytes) -> str | None:
     if _depth(value) > MAX_DEPTH:
         return _TOO_DEEP
     if repeated:
-        return f"{repeated[0]}: occurs more than once in one object"
+        return f"{one_line(repeated[0])}: occurs more than once in one object"
     return _long_integer(value) if _LONG_INTEGER.search(line) else None
 
 
@@ -80,7 +85,7 @@ def _depth(value: Any) -> int:
 def _long_integer(value: Any, path: str = "") -> str | None:
     """Name the first integer that has too many digits."""
     if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
-        return f"{path}: has {len(str(abs(value)))} digits, limit {MAX_DIGITS}; write it as a text"
+        return f"{one_line(path)}: has {len(str(abs(value)))} digits, limit {MAX_DIGITS}; write it as a text"
     if isinstance(value, dict):
         inner = ((f"{path}.{key}" if path else key, held) for key, held in value.items())
     elif isinstance(value, list):
@@ -104,7 +109,7 @@ def message_flaw(messages: Sequence[Turn]) -> str | None:
     for k, turn in enumerate(messages):
         if turn.role == "system":
             return f"messages[{k}].role: is system; expected user or assistant, and the system text under system"
-        if reason := first_blank(turn, ("content",)):
+        if reason := first_blank(turn, ("content", "reasoning_content")):
             return f"messages[{k}].{reason}"
     return None
 
@@ -114,11 +119,11 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _explain_schema(message: str, text: str, record: type[Any]) -> str:
-    reason, _, path = message.partition(" - at `$")
-    path = path.removesuffix("`").removeprefix(".")
+    place = _PLACE.search(message)
+    reason, path = (message[: place.start()], place[1]) if place else (message, "")
     prefix = f"{path}." if path else ""
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", reason, re.DOTALL):
-        known = _fields_at(record, path)
+        known = _INNER.get(path.partition("[")[0], record).__struct_fields__
         key = one_line(match[1])
         return f"{prefix}{key}: unknown key; known: {', '.join(known)}.{suggestion(key, known)}"
     if match := re.fullmatch(r"Object missing required field `(.*)`", reason):
@@ -126,8 +131,8 @@ def _explain_schema(message: str, text: str, record: type[Any]) -> str:
     if reason == "Expected `str` of length >= 1":
         return f"{path}: is empty"
     if match := re.fullmatch(r"Expected `(str|array)` of length <= (\d+)", reason):
-        unit = "characters" if match[1] == "str" else "entries"
-        return f"{path}: has {len(_value_at(text, path))} {unit}, limit {match[2]}"
+        unit, size = "characters" if match[1] == "str" else "entries", _size_at(text, path)
+        return f"{path}: has {size if size > int(match[2]) else 'too many'} {unit}, limit {match[2]}"
     reason = one_line(reason[0].lower() + reason[1:].replace("`", ""))
     return f"{path}: {reason}" if path else reason
 
@@ -142,17 +147,13 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)
 
 
-def _fields_at(record: type[Any], path: str) -> list[str]:
-    """Return the known keys of the object at a path such as `steps[2]`."""
-    inner: Any = msgspec.inspect.type_info(record)
-    for name in re.findall(r"[A-Za-z_]+", path):
-        field = next(field for field in inner.fields if field.name == name)
-        inner = field.type.item_type
-    return [field.name for field in inner.fields]
-
-
-def _value_at(text: str, path: str) -> Any:
-    value = json.loads(text)
-    for key, index in re.findall(r"([A-Za-z_]+)|\[(\d+)\]", path):
-        value = value[key] if key else value[int(index)]
-    return value
+def _size_at(text: str, path: str) -> int:
+    """Return the length of what stands at a path, or 0 where that cannot be told."""
+    try:
+        value = json.loads(text)
+        for key, index in re.findall(r"([A-Za-z_]+)|\[(\d+)\]", path):
+            value = value[key] if key else value[int(index)]
+        return len(value)
+    except (ValueError, RecursionError, TypeError, LookupError):
+        # What follows the misfit was never looked at: it may be no JSON, or give the key once more.
+        return 0

@@ -157,7 +157,8 @@ class RecordFormat(Generic[T]):
         try:
             record = self.decode(line)
         except (ValueError, RecursionError) as error:
-            return error
+            # Its frames would take three times the memory of the rest, for every bad line of a chunk.
+            return error.with_traceback(None)
         return self.flaw(record) or structural_flaw(line) or self.tidy(record)
 
     def _decoded(self, data: bytes, count: int) -> list[T] | None:
@@ -194,10 +195,13 @@ class Problems:
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Take in more; only those with the lowest numbers are kept."""
-        found = list(problems)
-        self.count += len(found)
-        if found:
-            self._first = heapq.nsmallest(LISTED, self._first + found, key=lambda problem: problem.number)
+        every = chain(self._first, self._counted(problems))
+        self._first = heapq.nsmallest(LISTED, every, key=lambda problem: problem.number)
+
+    def _counted(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        for problem in problems:
+            self.count += 1
+            yield problem
 
     def error(self, source: Source, record: type[Any]) -> DataError:
         """Return the error for all of them."""
@@ -265,6 +269,11 @@ def encode(record: Any) -> bytes:
         raise DataError(f"cannot be written as JSON: {error}") from None
 
 
+def same_json(one: Any, other: Any) -> bool:
+    """Tell whether two values are written alike, which 1, 1.0 and True are not, though they are equal."""
+    return encode(one) == encode(other)
+
+
 def encoded_chunks(records: Sequence[Any], first: int = 1) -> Iterator[Chunk]:
     """Yield records or plain values as lines; those that JSON cannot hold are refused."""
     for start in range(0, len(records), _CHECKED_AT_ONCE):
@@ -297,6 +306,11 @@ def _faithful(record: Any) -> bytes:
         except ValueError as error:
             raise DataError(f"cannot be written as JSON: {error}") from None
     return line
+
+
+def line_flaw(line: bytes) -> str | None:
+    """Return what `structural_flaw` does of a line that is JSON, at once where nothing looks like a flaw."""
+    return None if line.startswith(b"{") and unambiguous(line) else structural_flaw(line)
 
 
 def unambiguous(data: bytes) -> bool:

@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from tunix_eval.data.explain import one_line, structural_flaw
-from tunix_eval.data.jsonl import Problem, encode, encode_lines, nothing, repeated_id
+from tunix_eval.data.jsonl import Problem, encode, encode_lines, nothing, repeated_id, same_json
 from tunix_eval.data.lines import Chunk, Progress, Source
 from tunix_eval.data.parquet import record_source
 from tunix_eval.data.traces import TRACE_FORMAT, identified
-from tunix_eval.errors import DataError
 from tunix_eval.records import Step, Trace, Turn
 
 _FIELDS = frozenset(Trace.__struct_fields__)
@@ -129,24 +128,21 @@ def _unknown_below_meta(line: bytes) -> bytes | str | None:
     if not unknown or not isinstance(meta, (dict, type(None))):
         return None
     meta = meta or {}
-    for key in unknown:
-        if key in meta and meta[key] != unknown[key]:
+    for key, found in unknown:
+        if not same_json(meta.setdefault(key, found), found):
             return f"{one_line(key)}: unknown key, and meta has it with another value; rename one of them"
-    try:
-        return encode(value | {"meta": meta | unknown})
-    except DataError as error:
-        return str(error)
+    return encode(value | {"meta": meta})
 
 
-def _taken_unknown(value: dict[str, Any]) -> dict[str, Any]:
-    """Take the unknown keys out of a line, and return them by their paths."""
-    unknown = {key: value.pop(key) for key in list(value) if key not in _FIELDS}
+def _taken_unknown(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Take the unknown keys out of a line, and return them with their paths."""
+    unknown = [(key, value.pop(key)) for key in list(value) if key not in _FIELDS]
     for field, known in _INNER_FIELDS.items():
         entries = value.get(field)
         for k, entry in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(entry, dict):
                 taken = [key for key in entry if key not in known]
-                unknown |= {f"{field}[{k}].{key}": entry.pop(key) for key in taken}
+                unknown += [(f"{field}[{k}].{key}", entry.pop(key)) for key in taken]
     return unknown
 
 

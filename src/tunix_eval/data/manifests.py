@@ -11,6 +11,7 @@ from typing import Any
 
 from tunix_eval.digest import prompt_digest
 from tunix_eval.errors import DataError
+from tunix_eval.figures import printable
 from tunix_eval.records import Trace
 
 SCHEMA_VERSION = "1.0"
@@ -18,7 +19,7 @@ STRATEGIES = ("latest", "random", "all", "stratified", "quality")
 BUILD_NAMESPACE = uuid.UUID("c0f4a5de-52c9-5c0e-8d0b-7f9b5a3a6e42")
 """Names in it are a dataset key and the digest of its content."""
 
-_PART = re.compile(r"[A-Za-z0-9._-]+")
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _TEXT_OR_NULL = (str, type(None))
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "dataset_key": str,
@@ -54,15 +55,17 @@ def dataset_key(name: str, version: str) -> str:
     """
     for part, text in (("name", name), ("version", version)):
         if not is_key(text):
-            raise DataError(f"dataset {part} '{text}' is no key; use letters, digits, '.', '_' and '-'")
+            raise DataError(
+                f"dataset {part} '{printable(text)}' is no key; use letters, digits, '_', '-' and, not first, '.'"
+            )
     if "-" in version:
         raise DataError(f"dataset version '{version}' holds '-'; a key is split at its last one")
     return f"{name}-{version}"
 
 
 def is_key(text: str) -> bool:
-    """Tell whether a text may be a key: it stands in file names, and is never a path."""
-    return bool(_PART.fullmatch(text)) and text not in {".", ".."}
+    """Tell whether a text may be a key: it stands in file names, and is no path and not hidden."""
+    return bool(_PART.fullmatch(text))
 
 
 def manifest_fields(
@@ -162,7 +165,7 @@ def manifest_flaws(manifest: Mapping[str, Any], traces: Sequence[Trace]) -> list
         flaws.append(f"selection_strategy '{manifest['selection_strategy']}' is not among {', '.join(STRATEGIES)}")
     stats = manifest.get("stats")
     flaws += [f"no stats.{key}" for key in _STATS if isinstance(stats, dict) and key not in stats]
-    if manifest.get("trace_ids", ()) != [trace.id for trace in traces] and "trace_ids" in manifest:
+    if "trace_ids" in manifest and manifest["trace_ids"] != [trace.id for trace in traces]:
         flaws.append("trace_ids are not the ids of the traces")
     return flaws
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from tunix_eval.data.explain import explain, structural_flaw
-from tunix_eval.data.jsonl import encode, unambiguous
+from tunix_eval.data.dotted import remove_at, value_at
+from tunix_eval.data.explain import explain, one_line
+from tunix_eval.data.jsonl import encode, line_flaw, same_json
 from tunix_eval.data.lenient import LenientRead, sift_leniently
 from tunix_eval.data.lines import Chunk, Progress, Refused
 from tunix_eval.data.parquet import record_source
@@ -109,19 +110,19 @@ class _Conversion:
             raise DataError(explain(line, error, Trace)) from None
         if not isinstance(record, dict):
             return line
-        if not _surely_sound(line) and (reason := structural_flaw(line)):
+        if reason := line_flaw(line):
             raise DataError(reason)
         return encode(self._trace(record))
 
     def _trace(self, record: dict[str, Any]) -> dict[str, Any]:
-        found = {field: _value_at(record, key) for field, key in self._fields.items()}
+        found = {field: value_at(record, key) for field, key in self._fields.items()}
         for field in self._mapped:
             if found[field] is msgspec.UNSET and field in ("prompt", "final_answer", "steps"):
                 raise DataError(f"{self._fields[field]}: is missing; it is mapped to {field}")
         # A key of our own name is another thing where the field is mapped to another key.
         taken = {field: value for field, value in found.items() if value is not msgspec.UNSET}
         for field in taken:
-            _remove(record, self._fields[field])
+            remove_at(record, self._fields[field])
         trace = {"trace_version": "1.0"} | {f: v for f, v in taken.items() if v is not None or f in self._mapped}
         if isinstance(record.get("trace_version"), str):
             trace["trace_version"] = record.pop("trace_version")
@@ -151,40 +152,18 @@ class _Conversion:
         if meta is not None and not isinstance(meta, dict):
             return
         meta = meta or {}
-        for key in rest.keys() & meta.keys():
-            if rest[key] != meta[key]:
-                raise DataError(f"{key}: is kept below meta, which has it with another value; rename one of them")
-        meta |= rest
+        _add(meta, rest)
         if self._source is not None:
             if meta.get("source") not in (None, self._source):
-                meta.setdefault("original_source", meta["source"])
+                _add(meta, {"original_source": meta["source"]})
             meta["source"] = self._source
         trace["meta"] = meta or None
 
 
-def _surely_sound(line: bytes) -> bool:
-    return line[:1] == b"{" and unambiguous(line)
-
-
-def _value_at(record: dict[str, Any], key: str) -> Any:
-    """Return what stands under a key or a path with dots, or UNSET."""
-    if key in record:
-        return record[key]
-    head, dot, rest = key.partition(".")
-    inner = record.get(head)
-    return _value_at(inner, rest) if dot and isinstance(inner, dict) else msgspec.UNSET
-
-
-def _remove(record: dict[str, Any], key: str) -> None:
-    """Remove a key or a path, and what it leaves empty."""
-    if key in record:
-        del record[key]
-        return
-    head, _, rest = key.partition(".")
-    if isinstance(inner := record.get(head), dict):
-        _remove(inner, rest)
-        if not inner:
-            del record[head]
+def _add(meta: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if not same_json(meta.setdefault(key, value), value):
+            raise DataError(f"{one_line(key)}: is kept below meta, which has it with another value; rename one of them")
 
 
 def _text(value: Any) -> Any:

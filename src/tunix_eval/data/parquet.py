@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +21,8 @@ from tunix_eval.records import Trace
 
 _ROWS = 500
 """Rows that are turned into Python objects at once."""
+_NO_PYTHON = (KeyError, TypeError, ValueError, OverflowError)
+"""What pyarrow raises for values that Python does not have, such as a date in the year 100,000."""
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -47,7 +50,7 @@ def write_rows(traces: Iterable[Trace], file: BinaryIO) -> None:
     """Write traces as Parquet, meta as JSON text; equal traces give equal bytes under one version of pyarrow.
 
     Raises:
-        DataError: pyarrow is not installed, or an id or a step's index is too large for its column.
+        DataError: pyarrow is not installed, or a trace does not fit into the columns.
     """
     arrow, parquet = pyarrow()
     turn = arrow.struct([("role", arrow.string()), ("content", arrow.string()), ("reasoning_content", arrow.string())])
@@ -56,14 +59,12 @@ def write_rows(traces: Iterable[Trace], file: BinaryIO) -> None:
     optional = [(field, arrow.string()) for field in ("meta", "id", "system")]
     schema = arrow.schema([*required, ("steps", arrow.list_(step)), *optional, ("messages", arrow.list_(turn))])
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        rows: list[dict[str, Any]] = []
-        for trace in traces:
-            rows.append(_row(trace))
-            if len(rows) == 10 * _ROWS:
-                writer.write_table(arrow.Table.from_pylist(rows, schema))
-                rows = []
-        if rows:
-            writer.write_table(arrow.Table.from_pylist(rows, schema))
+        left = iter(traces)
+        while some := list(islice(left, 10 * _ROWS)):
+            try:
+                writer.write_table(arrow.Table.from_pylist(list(map(_row, some)), schema))
+            except (arrow.ArrowException, TypeError, ValueError, OverflowError) as error:
+                raise DataError(f"cannot be written as Parquet: {one_line(str(error))}") from None
 
 
 def _row(trace: Trace) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chu
     first = 1
     try:
         with open_regular(path, name) as raw, parquet.ParquetFile(raw) as file:
+            _check_columns(file.schema_arrow.names, name)
             total, size = file.metadata.num_rows, path.stat().st_size
             for batch in file.iter_batches(batch_size=_ROWS):
                 yield _chunk(_rows(batch), first)
@@ -104,30 +106,49 @@ def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chu
         raise DataError(f"{place}: cannot be read as Parquet: {one_line(str(reason))}") from None
 
 
-def _rows(batch: Any) -> list[dict[str, Any] | None]:
-    """Return the rows; None where a map holds one key twice, for which pyarrow raises KeyError."""
+def _check_columns(columns: Sequence[str], name: str) -> None:
+    # Of two columns of one name pyarrow would give the last alone.
+    if twice := next((column for k, column in enumerate(columns) if column in columns[:k]), None):
+        raise DataError(f"{name}: has two columns '{one_line(twice)}'; rename one of them")
+
+
+def _rows(batch: Any) -> list[dict[str, Any] | str]:
+    """Return the rows; in place of one that pyarrow cannot turn into Python values, why not."""
     try:
         return list(batch.to_pylist(maps_as_pydicts="strict"))
-    except KeyError:
-        return (
-            [row for k in range(batch.num_rows) for row in _rows(batch.slice(k, 1))] if batch.num_rows > 1 else [None]
-        )
+    except _NO_PYTHON:
+        if batch.num_rows > 1:
+            return [row for k in range(batch.num_rows) for row in _rows(batch.slice(k, 1))]
+        return [_why_none(batch)]
 
 
-def _chunk(rows: Sequence[dict[str, Any] | None], first: int) -> Chunk:
+def _why_none(row: Any) -> str:
+    for column, values in zip(row.schema.names, row.columns, strict=True):
+        try:
+            values.to_pylist(maps_as_pydicts="strict")
+        except KeyError:
+            return f"{column}: a map holds one key twice; keys of an object are unique"
+        except UnicodeDecodeError:
+            return f"{column}: holds a text that is not UTF-8"
+        except _NO_PYTHON as error:
+            return f"{column}: holds a value that cannot be read: {one_line(str(error))}"
+    return "cannot be read"
+
+
+def _chunk(rows: Sequence[dict[str, Any] | str], first: int) -> Chunk:
     lines, refused = [], []
     for number, row in enumerate(rows, first):
         try:
             lines.append(encode(_record(row)))
         except DataError as error:
             lines.append(b"")
-            refused.append(Refused(number, one_line(repr(row)).encode() if row else b"", str(error)))
+            refused.append(Refused(number, b"" if isinstance(row, str) else one_line(repr(row)).encode(), str(error)))
     return Chunk(b"".join(line + b"\n" for line in lines), first, tuple(refused))
 
 
-def _record(row: dict[str, Any] | None) -> dict[str, Any]:
-    if row is None:
-        raise DataError("a map holds one key twice; keys of an object are unique")
+def _record(row: dict[str, Any] | str) -> dict[str, Any]:
+    if isinstance(row, str):
+        raise DataError(row)
     record = {field: _plain(value, field) for field, value in row.items() if value is not None}
     if isinstance(row.get("meta"), str):
         record["meta"] = _json_text(row["meta"])
@@ -154,7 +175,7 @@ def _plain(value: Any, path: str) -> Any:
     if isinstance(value, list):
         return [_plain(inner, f"{path}[{k}]") for k, inner in enumerate(value)]
     if isinstance(value, dict):
-        held = {key if isinstance(key, str) else _plain(key, path): inner for key, inner in value.items()}
+        held = {_key(key, path): inner for key, inner in value.items()}
         return {key: _plain(inner, f"{path}.{key}") for key, inner in held.items() if inner is not None}
     if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
@@ -164,3 +185,10 @@ def _plain(value: Any, path: str) -> Any:
     raise DataError(
         f"{path}: found {found}, which JSON does not have; expected text, a finite number, a list or a struct"
     )
+
+
+def _key(key: Any, path: str) -> str:
+    plain = _plain(key, path)
+    if not isinstance(plain, str):
+        raise DataError(f"{path}: found the key {plain!r}; expected keys that are text")
+    return plain

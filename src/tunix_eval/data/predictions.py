@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tunix_eval.data.jsonl import LISTED, Problem, Problems, nothing
+from tunix_eval.data.jsonl import LISTED, Problem, Problems, line_flaw, nothing
 from tunix_eval.data.lines import Source
 from tunix_eval.data.parquet import record_source
 from tunix_eval.errors import DataError
@@ -84,8 +84,11 @@ def read_predictions(path: Path) -> Predictions:
     lines, sha256 = _read_lines(source)
     try:
         found = [_decode(line) for _, line in lines]
+        sound = not any(line_flaw(line) for _, line in lines)
     except (ValueError, RecursionError):
-        raise _refused(source, _undecodable(lines)) from None
+        sound = False
+    if not sound:
+        raise _refused(source, _unsound(lines))
     id_key = _chosen(ID_KEYS, found, lines, source, "an id")
     text_key = _chosen(TEXT_KEYS, found, lines, source, "a text")
     ids, texts = list(map(_getter(id_key), found)), list(map(_getter(text_key), found))
@@ -174,7 +177,7 @@ def _read_lines(source: Source) -> tuple[Lines, str]:
         lines.extend(chunk.lines())
         refused.extend(Problem(*line) for line in chunk.refused)
     if refused:
-        raise _refused(source, [*refused, *_undecodable(lines)])
+        raise _refused(source, [*refused, *_unsound(lines)])
     if not lines:
         raise nothing(source, "prediction")
     return lines, digest.hexdigest()
@@ -186,10 +189,12 @@ def _refused(source: Source, found: Iterable[Problem]) -> DataError:
     return problems.error(source, _Line)
 
 
-def _undecodable(lines: Lines) -> Iterator[Problem]:
+def _unsound(lines: Lines) -> Iterator[Problem]:
     for number, line in lines:
         try:
             _decode(line)
+            if flaw := line_flaw(line):
+                yield Problem(number, line, flaw)
         except (ValueError, RecursionError) as error:
             yield Problem(number, line, error)
 

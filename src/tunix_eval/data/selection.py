@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+from tunix_eval.data.dotted import value_at
 from tunix_eval.data.manifests import STRATEGIES
 from tunix_eval.digest import canonical_json, sha256_text
 from tunix_eval.errors import DataError, suggestion
@@ -19,7 +22,6 @@ Order = Callable[[Trace], float | None] | Mapping[str, float | None]
 
 LISTED = 10
 """Keys, values or traces that an error lists; the rest is counted."""
-_ABSENT = object()
 
 
 def select(
@@ -118,7 +120,7 @@ def _shown(label: str) -> str:
 
 def _check_key(traces: Sequence[Trace], key: str) -> None:
     """Refuse a key that no trace has: a slip of the pen, which null would let pass."""
-    if any(_value(trace, key) is not _ABSENT for trace in traces):
+    if any(_value(trace, key) is not msgspec.UNSET for trace in traces):
         return
     keys = sorted({name for trace in traces for name in _keys(trace.meta or {})})
     there = f"{', '.join(keys[:LISTED])}{f' and {len(keys) - LISTED} more' if len(keys) > LISTED else ''}"
@@ -134,19 +136,12 @@ def _keys(table: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _value(trace: Trace, key: str) -> Any:
-    value: Any = trace.meta or {}
-    if key in value:
-        return value[key]
-    for part in key.split("."):
-        if not isinstance(value, dict) or part not in value:
-            return _ABSENT
-        value = value[part]
-    return value
+    return value_at(trace.meta or {}, key)
 
 
 def _label(value: Any) -> str:
     """Return a text that two values share exactly where they count as equal."""
-    return "null" if value is _ABSENT else canonical_json(_by_value(value))
+    return "null" if value is msgspec.UNSET else canonical_json(_by_value(value))
 
 
 def _by_value(value: Any) -> Any:
