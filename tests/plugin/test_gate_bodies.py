@@ -69,15 +69,57 @@ def test_a_call_that_cannot_be_meant_is_one_line(ruled: Project, call: str, mess
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ("tunix_repeat(0)", "marker tunix_repeat takes one n, a whole number from 1 on, found (0,)"),
-        ("tunix_repeat('x')", "marker tunix_repeat takes one n, a whole number from 1 on, found ('x',)"),
-        ("tunix_predictions(3)", "marker tunix_predictions takes one path, found (3,)"),
+        ("tunix_repeat(0)", "marker tunix_repeat takes one n, a whole number from 1 on, found 0"),
+        ("tunix_repeat('x')", "marker tunix_repeat takes one n, a whole number from 1 on, found 'x'"),
+        ("tunix_predictions(3)", "marker tunix_predictions takes one path, found 3"),
         ("tunix_predictions('p.jsonl', anser='text')", "*unknown key 'anser'. Did you mean 'answer'[?]"),
+        ("tunix_predictions('p.jsonl', 'text')", "marker tunix_predictions takes one path, then arguments by name; *"),
+        (
+            "tunix_train('words.toml', 3)",
+            "marker tunix_train takes one path_or_name, then arguments by name; found 2: *",
+        ),
+        (
+            "tunix_train('words.toml', path_or_name='b')",
+            "marker tunix_train takes one path_or_name, found path_or_name *",
+        ),
+        ("tunix_train('words.toml', limit=3)", "*unknown key 'limit'*"),
+        ("tunix_dataset('x', limit=3)", "marker tunix_dataset takes one name_or_path, found limit; take it out"),
+        ("tunix_dataset('x', 'y')", "marker tunix_dataset takes one name_or_path; found 2: 'x', 'y'"),
+        ("tunix_dataset(name_or_pth='x')", "*found name_or_pth. Did you mean 'name_or_path'[?]"),
+        ("tunix_evalset('x', limit=3)", "marker tunix_evalset takes one name_or_path, found limit; take it out"),
+        ("tunix_evalset('x', 'y')", "marker tunix_evalset takes one name_or_path; found 2: 'x', 'y'"),
+        ("tunix_evalset()", "marker tunix_evalset takes one name_or_path, found none"),
+        (
+            "tunix_renderer('gemma', style='tagged')",
+            "marker tunix_renderer takes one name_or_path, found style; say it in the run file, or with "
+            "tunix_train(..., style='tagged')",
+        ),
+        (
+            "tunix_renderer('gemma', 'tagged')",
+            "marker tunix_renderer takes one name_or_path; found 2: 'gemma', 'tagged'",
+        ),
+        (
+            "tunix_repeat(3, temperature=1)",
+            "marker tunix_repeat takes one n, found temperature; say it in the run file, or with "
+            "tunix_train(..., generation={'temperature': 1})",
+        ),
+        ("tunix_repeat(3, 4)", "marker tunix_repeat takes one n; found 2: 3, 4"),
+        ("tunix_repeat(True)", "marker tunix_repeat takes one n, a whole number from 1 on, found True"),
+        ("tunix_gate('no_worse', 'exact', 0.1)", "marker tunix_gate takes rule and metric, then arguments by name; *"),
+        ("tunix_gate('no_worse', 'exact', metric='nll')", "*found metric twice: 'exact' and 'nll'"),
+        ("tunix_gate('no_worse', 'exact', alpa=1)", "*unknown key 'alpa'. Did you mean 'alpha'[?]"),
+        ("tunix_device('cpu', 1, 2)", "marker tunix_device takes kind and min_count; found 3: 'cpu', 1, 2"),
+        (
+            "tunix_device('cpu', platform=1)",
+            "marker tunix_device takes kind and min_count, found platform; take it out",
+        ),
+        ("tunix_device('cpu', True)", "marker tunix_device takes cpu, gpu or tpu and a min_count, found 'cpu', True"),
     ],
 )
 def test_a_marker_that_cannot_be_meant_is_one_line(project: Project, mark: str, message: str) -> None:
     assert mark.partition("(")[0] in MARKERS
-    project.test(f"@pytest.mark.{mark}\ndef test_card(tunix_scorecard):\n    pass\n")
+    # A function that takes what every marker is about, so that none is refused for being read by nothing.
+    project.test(f"@pytest.mark.{mark}\ndef test_card(tunix_scorecard, tunix_gate):\n    pass\n")
     result = project.run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([message])

@@ -10,7 +10,7 @@ from tunix_eval.errors import suggestion
 
 MARKERS = {
     "tunix_dataset": "tunix_dataset(name_or_path): the dataset that tunix_dataset, tunix_turns and others show",
-    "tunix_renderer": "tunix_renderer(name): the renderer, in place of the run file's",
+    "tunix_renderer": "tunix_renderer(name_or_path): the renderer, in place of the run file's",
     "tunix_train": "tunix_train(path_or_name, **overrides): the run file, relative to the test file; overrides nest",
     "tunix_predictions": "tunix_predictions(path, **keys): completions that something else wrote, relative to the test "
     "file; keys as in a run file: name, answer, scorers, weights, seed",

@@ -12,11 +12,13 @@ from tunix_eval.plugin.items import (
     DATA_FIXTURES,
     EVALSET_FIXTURES,
     FIXTURES,
+    MARKERS,
     RUN_FIXTURES,
     fixtures_of,
     is_gate,
     misspelt,
 )
+from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.session import Session
 from tunix_eval.records import Evalset
 from tunix_eval.run_files import run_file_path
@@ -107,6 +109,9 @@ def _read(session: Session, item: pytest.Item) -> Need:
 
 
 def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
+    for mark in item.iter_markers():
+        if mark.name in MARKERS:
+            arguments(mark)
     fixtures = fixtures_of(item)
     uses = fixtures & (FIXTURES - {"tunix_device", "tunix_snapshot"})
     spec = named_spec(session, item, folder) if uses else None
@@ -151,19 +156,16 @@ def _only_evalset(spec: AnySpec | None) -> str | None:
 
 def gate_of(mark: pytest.Mark, folder: Path) -> GateSpec:
     """Read a tunix_gate marker: rule and metric, then the rule's arguments by name."""
-    names = ("rule", "metric")
-    if len(mark.args) > len(names):
-        raise SpecError(f"tunix_gate takes rule and metric, then arguments by name; found {mark.args!r}")
-    table = dict(zip(names, mark.args, strict=False)) | dict(mark.kwargs)
+    table = arguments(mark)
     if isinstance(table.get("evalset"), str):
         table["evalset"] = resolve_reference(table["evalset"], folder)
     return validated(GateSpec, table, where="marker tunix_gate")
 
 
 def _argument(mark: pytest.Mark, name: str) -> str:
-    value = mark.args[0] if len(mark.args) == 1 else mark.kwargs.get(name)
-    if not isinstance(value, str) or len(mark.args) > 1:
-        raise SpecError(f"marker {mark.name} takes one {name}, found {mark.args!r}")
+    value = arguments(mark).get(name)
+    if not isinstance(value, str):
+        raise SpecError(f"marker {mark.name} takes one {name}, found {'none' if value is None else repr(value)}")
     return value
 
 
@@ -193,9 +195,10 @@ def _repeats(mark: pytest.Mark | None) -> int | None:
     """Return how many completions an item the marker tunix_repeat asks for."""
     if mark is None:
         return None
-    value = mark.args[0] if len(mark.args) == 1 else mark.kwargs.get("n")
-    if not isinstance(value, int) or value < 1 or len(mark.args) > 1:
-        raise SpecError(f"marker tunix_repeat takes one n, a whole number from 1 on, found {mark.args!r}")
+    value = arguments(mark).get("n")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        found = "none" if value is None else repr(value)
+        raise SpecError(f"marker tunix_repeat takes one n, a whole number from 1 on, found {found}")
     return value
 
 

@@ -16,6 +16,7 @@ from tunix_eval.gate import baseline_runs, needed
 from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparable_baseline
 from tunix_eval.plugin.gating import AGAINST_BASELINE, check_gate, compared_spec, gate_evalset, seeds_of
 from tunix_eval.plugin.items import fixtures_of
+from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import make_format
 from tunix_eval.plugin.rows import Note, missing_run
@@ -252,13 +253,9 @@ def _with_device(session: Session, item: pytest.Item, need: Need) -> Need:
     mark = item.get_closest_marker("tunix_device")
     if mark is None or need.error:
         return need
-    unknown = mark.kwargs.keys() - {"kind", "min_count"}
-    if unknown:
-        named = ", ".join(sorted(unknown))
-        return replace(need, error=f"marker tunix_device takes kind and min_count, found {named}")
-    kind = mark.args[0] if mark.args else mark.kwargs.get("kind")
-    count = mark.args[1] if len(mark.args) > 1 else mark.kwargs.get("min_count", 1)
-    if kind not in {"cpu", "gpu", "tpu"} or not isinstance(count, int):
+    said = arguments(mark)
+    kind, count = said.get("kind"), said.get("min_count", 1)
+    if kind not in {"cpu", "gpu", "tpu"} or not isinstance(count, int) or isinstance(count, bool):
         return replace(
             need, error=f"marker tunix_device takes cpu, gpu or tpu and a min_count, found {kind!r}, {count!r}"
         )
