@@ -201,12 +201,34 @@ def test_a_version_is_built_of_what_passes_the_filters(records: Records) -> None
     words = ("--filter", "difficulty=easy,medium", "--filter", "level=1", "--strategy", "random", "--seed", "7")
     code, out, err = records.call("build", "sums-v1", "a.jsonl", *words, "--limit", "5", "--source", "school")
     assert (code, err) == (0, "")
-    assert out.splitlines()[:2] == ["read 60 traces of a.jsonl", "wrote datasets/sums-v1: 5 traces"]
+    assert out.splitlines()[:3] == [
+        "read 60 traces of a.jsonl",
+        "20 of 60 traces pass the filters",
+        "wrote datasets/sums-v1: 5 traces",
+    ]
     manifest = json.loads(Path("datasets/sums-v1/manifest.json").read_text())
     assert manifest["filters"] == {"difficulty": ["easy", "medium"], "level": 1}
     assert (manifest["selection_strategy"], manifest["seed"]) == ("random", 7)
     assert (manifest["provenance"]["source"], manifest["provenance"]["limit"]) == ("school", 5)
     assert all(one["meta"]["level"] == 1 for one in traces.read("datasets/sums-v1/traces.jsonl"))
+
+
+def test_build_says_what_became_of_strata_and_of_times(records: Records) -> None:
+    write("a.jsonl", [*(line(i) for i in range(24)), *(line(i, meta={"level": True}) for i in range(24, 28))])
+    words = ("build", "sums-v1", "a.jsonl", "--dry-run", "--limit", "7", "--strategy")
+    drawn = ("stratified", "--seed", "1")
+    assert records.call(*words, *drawn, "--by", "difficulty")[1].splitlines()[1:3] == [
+        "by difficulty: easy (2 of 8), medium (2 of 8), hard (2 of 8), absent (1 of 4)",
+        "would write datasets/sums-v1: 7 traces",
+    ]
+    found = records.call(*words, *drawn, "--by", "level", "--filter", "level=0,true")[1].splitlines()
+    assert found[1:3] == ["16 of 28 traces pass the filters", "by level: 0 (5 of 12), true (2 of 4)"]
+    assert records.call(*words, "latest")[1].splitlines()[1] == (
+        "0 of 28 traces have a time in meta (created_at, timestamp); those without are older, and of them the last in "
+        "the file is the newest"
+    )
+    write("b.jsonl", [line(0, meta={"timestamp": 3})])
+    assert len(records.call("build", "x-v1", "b.jsonl", "--strategy", "latest", "--dry-run")[1].splitlines()) == 4
 
 
 def test_a_version_is_never_changed_and_names_its_parent(records: Records) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from tunix_eval.cli.inputs import (
     NATURAL,
@@ -16,11 +21,16 @@ from tunix_eval.cli.inputs import (
     open_traces,
     summary,
 )
-from tunix_eval.cli.terminal import counted
-from tunix_eval.data import STRATEGIES, build_dataset, write_dataset
+from tunix_eval.cli.terminal import counted, listed, shortened
+from tunix_eval.data import STRATEGIES, build_dataset, select, write_dataset
+from tunix_eval.data.dotted import value_at
+from tunix_eval.digest import canonical_json
 from tunix_eval.errors import SpecError, unknown_name
 from tunix_eval.figures import printable
-from tunix_eval.records import Dataset
+from tunix_eval.records import Dataset, Trace
+
+_TIMES = ("created_at", "timestamp")
+"""Of meta: what `select` goes by under the strategy latest."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +68,11 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     _check_strategy(arguments)
     parent = open_traces(arguments.parent).as_dataset() if arguments.parent else None
     given = open_all(arguments.files)
+    traces = joined(given)
     dataset = build_dataset(
         name,
         version,
-        joined(given),
+        traces,
         filters=filters,
         selection_strategy=arguments.strategy,
         limit=arguments.limit,
@@ -71,7 +82,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         parent=parent,
         provenance={"source": arguments.source} if arguments.source else {},
     )
-    lines = [f"read {printable(summary(given))}"]
+    lines = [f"read {printable(summary(given))}", *_selected(traces, filters, dataset.traces, arguments)]
     return [*lines, *written(dataset, Path(arguments.out), dry_run=arguments.dry_run)], 0
 
 
@@ -84,6 +95,32 @@ def _check_strategy(arguments: argparse.Namespace) -> None:
         if given != (strategy in needed_by):
             verb = "goes with" if given else "is missing: name it for"
             raise SpecError(f"--{option} {verb} --strategy {' or '.join(needed_by)}")
+
+
+def _selected(
+    traces: Sequence[Trace], filters: Mapping[str, Any], chosen: Sequence[Trace], arguments: argparse.Namespace
+) -> Iterator[str]:
+    """Yield what filters and strategy made of the traces, where that is not seen from the counts."""
+    passing: Sequence[Trace] = select(traces, filters=filters)
+    if filters:
+        yield f"{len(passing):,} of {counted(len(traces), 'trace')} pass the filters"
+    if arguments.strategy == "stratified":
+        sizes, taken = (Counter(_stratum(trace, arguments.by) for trace in side) for side in (passing, chosen))
+        strata = [f"{name} ({taken[name]:,} of {size:,})" for name, size in sizes.most_common()]
+        yield f"by {printable(arguments.by)}: {listed(strata)}"
+    if arguments.strategy == "latest":
+        timed = sum(any((trace.meta or {}).get(key) is not None for key in _TIMES) for trace in passing)
+        if timed < len(passing):
+            what = f"{timed:,} of {counted(len(passing), 'trace')} have a time in meta ({', '.join(_TIMES)})"
+            yield f"{what}; those without are older, and of them the last in the file is the newest"
+
+
+def _stratum(trace: Trace, key: str) -> str:
+    value = value_at(trace.meta or {}, key)
+    if value is None or value is msgspec.UNSET:
+        return "absent"
+    whole = isinstance(value, float) and value.is_integer()
+    return shortened(value if isinstance(value, str) else canonical_json(int(value) if whole else value), 40)
 
 
 def written(dataset: Dataset, folder: Path, *, dry_run: bool) -> list[str]:
