@@ -58,7 +58,7 @@ def build_dataset(
     """Build a dataset and its manifest; equal arguments give equal bytes when `created_at` is given.
 
     Args:
-        name: letters, digits, `.`, `_`, `-`.
+        name: letters, digits, `_`, `-` and, not first, `.`.
         version: the same without `-`.
         traces: at least one; those without an id get one.
         seed: what the traces were made or drawn with.

@@ -1,7 +1,10 @@
 """Strict JSON lines: every line fits its schema, every bad line is named, and no two records share an id.
 
-A chunk of lines is decoded at once and then put to quick tests, which may find fault with a sound line but pass no
-bad one; only a chunk that fails one of them is looked at line by line.
+From bytes to records: `lines` cuts a file into chunks of whole lines (`parquet` makes such chunks of rows, `mapping` of
+other people's lines); `RecordFormat.sift` decodes a chunk at once and puts it to the quick tests of `marks`, which may
+find fault with a sound line but pass no bad one; only a chunk that fails one of them is looked at line by line, and
+`explain` puts in words what is wrong. `traces`, `evalsets` and `predictions` know their records; `lenient` keeps the
+good lines and the reasons of the others.
 """
 
 from __future__ import annotations
@@ -18,12 +21,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 import numpy as np
 
-from tunix_eval.data.explain import MAX_DEPTH, explain, first_blank, one_line, structural_flaw
-from tunix_eval.data.lines import Chunk, Refused, Source, bytes_source, read_bytes
+from tunix_eval.data.explain import explain, one_line, structural_flaw
+from tunix_eval.data.lines import Chunk, Refused, Source, bytes_source
 from tunix_eval.data.marks import bounded, lines_of_one_object
 from tunix_eval.errors import DataError
-
-__all__ = ["LISTED", "MAX_DEPTH", "RecordFormat", "encode", "first_blank", "read_bytes"]
 
 LISTED = 20
 """Bad lines that an error lists; the rest is counted."""
