@@ -15,6 +15,7 @@ from tunix_eval.data.files import written_aside
 from tunix_eval.data.jsonl import encode
 from tunix_eval.data.parquet import pyarrow
 from tunix_eval.data.styles import STYLES, model_text
+from tunix_eval.data.uuids import uuid5_text
 from tunix_eval.errors import DataError, unknown_name
 from tunix_eval.records import Dataset, Trace
 
@@ -175,7 +176,7 @@ def _opening(trace: Trace) -> str:
 
 def _example(created_at: str | None, trace: Trace) -> _TrainingExample:
     return _TrainingExample(
-        str(uuid.uuid5(EXAMPLE_NAMESPACE, str(trace.id))),
+        uuid5_text(EXAMPLE_NAMESPACE, str(trace.id)),
         f"{_single_prompt(trace, 'training_example')}\n\nPlease show your reasoning steps.",
         model_text(trace, "numbered"),
         {

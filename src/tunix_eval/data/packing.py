@@ -35,14 +35,14 @@ def pack(sequences: Sequence[TokenSequence], *, row_tokens: int, pad_id: int) ->
     placed, sizes = _first_fit_decreasing(lengths, row_tokens)
     rows = _Rows(lengths, placed, sizes, row_tokens)
     weighted = any(sequence.loss_weights is not None for sequence in sequences)
-    counting = np.arange(row_tokens, dtype=np.int32)
-    names = [sequence.trace_id for sequence in sequences]
+    names = [sequences[index].trace_id for index in placed.tolist()]
+    ends = np.cumsum(sizes).tolist()
     return Batch(
         tokens=rows.filled([sequence.ids for sequence in sequences], np.int32, pad_id),
         loss_mask=rows.filled([sequence.loss_mask for sequence in sequences], np.bool_, 0),
         segment_ids=rows.segment_ids(),
-        positions=rows.filled((counting[:length] for length in lengths.tolist()), np.int32, 0),
-        trace_ids=tuple(tuple(names[index] for index in row.tolist()) for row in rows.members),
+        positions=rows.positions(),
+        trace_ids=tuple([tuple(names[start:end]) for start, end in zip([0, *ends], ends, strict=False)]),
         loss_weights=rows.filled(map(weights_of, sequences), np.float32, 0) if weighted else None,
     )
 
@@ -109,7 +109,6 @@ class _Rows:
         self.starts = np.empty_like(lengths)
         self.starts[placed] = np.cumsum(self.placed_lengths) - self.placed_lengths + padding_before
         self.stops = self.starts + lengths
-        self.members = np.split(placed, self.ends[:-1])
 
     def filled(self, arrays: Iterable[npt.NDArray[Any]], dtype: Any, pad: int) -> npt.NDArray[Any]:
         """Return rows that hold the sequences' arrays, given in the sequences' order.
@@ -125,6 +124,20 @@ class _Rows:
     def segment_ids(self) -> npt.NDArray[np.int32]:
         """Return the number of each token's sequence in its row, from 1; 0 at padding."""
         numbers = np.arange(1, len(self.placed_lengths) + 1) - np.repeat(self.ends - self.sizes, self.sizes)
-        numbers = np.insert(numbers, self.ends, 0)
+        return self._repeated(numbers)
+
+    def positions(self) -> npt.NDArray[np.int32]:
+        """Return the number of each token in its sequence, from 0; 0 at padding."""
+        ends = np.cumsum(self.placed_lengths)
+        before_row = np.repeat((ends - self.placed_lengths)[self.ends - self.sizes], self.sizes)
+        # In place: to touch new memory costs more than to reckon in it.
+        out = self._repeated(ends - self.placed_lengths - before_row)
+        np.subtract(np.arange(self.shape[1], dtype=np.int32), out, out=out)
+        for row, padding in zip(out, self.padding.tolist(), strict=True):
+            row[len(row) - padding :] = 0
+        return out
+
+    def _repeated(self, values: _Indices) -> npt.NDArray[np.int32]:
+        """Return rows where each token has the value of its sequence (given in the order of placing); 0 at padding."""
         lengths = np.insert(self.placed_lengths, self.ends, self.padding)
-        return np.repeat(numbers.astype(np.int32), lengths).reshape(self.shape)
+        return np.repeat(np.insert(values, self.ends, 0).astype(np.int32), lengths).reshape(self.shape)
