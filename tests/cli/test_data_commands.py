@@ -95,6 +95,42 @@ def test_validate_says_what_is_wrong(records: Records, words: list[str], code: i
     assert message in found[1]
 
 
+@pytest.mark.parametrize(
+    "words", [["validate"], ["show"], ["ingest", "--out", "t.jsonl"], ["contamination", "a.jsonl"]]
+)
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.json", "[]", "holds one JSON array, expected one object a line: jq -c '.[]' turns it into lines"),
+        ("x.json", '[{"prompt": "a"},\n{"prompt": "b"}]', "holds one JSON array, expected one object a line: jq -c"),
+        ("x.json", "[" + '{"prompt": "a"},\n' * 80_000, "holds one JSON array, expected one object a line: jq -c"),
+        ("x.json", '{\n"prompt": "a"\n}\n', "holds one JSON object on several lines, expected one object a line: jq"),
+        ("x.txt", "# Title\n\nText.\nMore.\n", "none of its first 3 lines is an object"),
+    ],
+)
+def test_a_file_of_no_lines_is_one_line_that_says_what_it_is(
+    records: Records, words: list[str], name: str, text: str, message: str
+) -> None:
+    sums()
+    Path(name).write_text(text)
+    code, found = records.refused(words[0], *words[1:], f"./{name}")
+    assert (code, found[: len(name) + 4]) == (1, f"./{name}: ")
+    assert message in found
+
+
+def test_a_run_file_in_place_of_traces_is_known(records: Records) -> None:
+    records.call("init")
+    message = "addition.toml: is a run file, expected traces; `tunix-eval validate addition.toml` checks it"
+    assert records.refused("show", "addition.toml") == (1, message)
+
+
+def test_good_lines_below_bad_ones_are_found_all_the_same(records: Records) -> None:
+    Path("a.jsonl").write_text("oops\n" * 30 + f"{json.dumps(line(0))}\n")
+    assert "none of its first 20 lines is an object" in records.refused("ingest", "a.jsonl", "--out", "t.jsonl")[1]
+    assert records.call("ingest", "a.jsonl", "--lenient", "--out", "t.jsonl")[0] == 0
+    assert [one["id"] for one in traces.read("t.jsonl")] == ["t0"]
+
+
 # ---------------------------------------------------------------------------------------------------------- ingest
 
 

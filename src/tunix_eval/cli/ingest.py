@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from tunix_eval.cli.inputs import Given, assignments, first_keys, given_file, joined
+from tunix_eval.cli.contents import check_lines, first_keys
+from tunix_eval.cli.inputs import Given, assignments, given_file, joined
 from tunix_eval.cli.outputs import add_out_argument, check_free, out_path, printed, would_write, write_text
 from tunix_eval.cli.recorded import Evaluation, open_runs
 from tunix_eval.cli.terminal import Progress, counted, cut, listed
@@ -128,6 +129,7 @@ def _of_files(arguments: argparse.Namespace) -> Iterator[Read]:
         raise SpecError("--map names a field twice; a field comes from one key")
     for reference in arguments.files:
         with given_file(reference) as (path, name), Progress(f"reading {name}") as progress:
+            check_lines(path, name, "one JSON object a line", lenient=arguments.lenient)
             found = _of_file(path, name, dict(pairs), arguments, progress)
         yield Read(name, found.traces, found.rejected, [])
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import re
 import shutil
 import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import msgspec
-
+from tunix_eval.cli.contents import check_lines, holds_traces
 from tunix_eval.cli.outputs import STREAM
 from tunix_eval.cli.terminal import Progress, counted
 from tunix_eval.data import dataset_key, read_dataset, read_evalset, scan_traces, traces_text
@@ -26,12 +22,7 @@ from tunix_eval.errors import DataError, SpecError, TunixEvalError, UnknownNameE
 from tunix_eval.records import Dataset, Evalset, Trace
 from tunix_eval.tables import is_path
 
-Kind = Literal["traces", "evalset", "predictions", "dataset", "run"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 STDIN = "<stdin>"
-_PREDICTIONS = {"prediction", "predicted_answer", "generated_answer", "generated_response"}
-_OF_TRACES = {"trace_version", "steps", "final_answer"}
-_HEAD_BYTES = 1 << 20
 _TRACE_HELP = "trace file (.jsonl, .jsonl.gz, .parquet), dataset folder, registered name, or - for stdin"
 
 
@@ -98,6 +89,7 @@ def open_traces(reference: str) -> Given:
         return Given(reference, dataset.traces, dataset)
     traces: list[Trace] = []
     with given_file(reference) as (path, name), Progress(f"reading {name}", "traces") as progress:
+        check_lines(path, name, "traces")
         for chunk in scan_traces(path, source=name):
             traces += chunk
             progress(len(traces))
@@ -133,11 +125,12 @@ def open_evalset(reference: str) -> Evalset:
     """Read the evalset that a path or registered name stands for."""
     if is_path(reference):
         path = Path(reference)
-        if path.is_dir() or (first_keys(path) & _OF_TRACES and kind_of(path, reference) == "traces"):
+        if holds_traces(path):
             raise DataError(
                 f"{reference}: holds traces, expected evalset items; make them with "
                 f"`tunix-eval export {reference} --format evalset --out evalset.jsonl`"
             )
+        check_lines(path, reference, "evalset items")
         return read_evalset(path)
     found: Evalset = _registered("evalset", reference)
     return found
@@ -153,69 +146,6 @@ def _registered(kind: str, name: str) -> Any:
             if path.exists():
                 raise SpecError(f"no {kind} is registered as '{name}'; for the path, write {written}") from None
         raise SpecError(f"{str(error).rstrip('.')}; a path has a / or a suffix") from None
-
-
-def kind_of(path: Path, name: str) -> Kind:
-    """Tell what a path holds, by its kind and the keys of its first record.
-
-    Raises:
-        DataError: none of our formats has such keys.
-    """
-    if path.is_dir():
-        return "dataset"
-    if path.suffix == ".toml":
-        return "run"
-    keys = first_keys(path)
-    if "expected_answer" in keys:
-        return "evalset"
-    if keys & _PREDICTIONS or ("final_answer" in keys and not keys & {"prompt", "steps", "trace_version"}):
-        return "predictions"
-    if not keys or keys & _OF_TRACES:
-        return "traces"
-    raise DataError(
-        f"{name}: no format of ours has the keys {', '.join(sorted(keys)[:8])}; say which one with --kind, or make "
-        "traces of it with `tunix-eval ingest --map prompt=KEY`"
-    )
-
-
-def first_keys(path: Path) -> set[str]:
-    """Return the keys of the first record; none where it cannot be read, which is for its reader to say."""
-    if path.suffix == ".parquet":
-        return _column_names(path)
-    try:
-        # Anything but a regular file could block here.
-        head = _head(path) if path.is_file() else b""
-    except (OSError, zlib.error):
-        return set()
-    line = next((line for line in head.split(b"\n") if line.strip()), b"")
-    try:
-        record = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError):
-        # A line that is cut or broken still says what it was to be.
-        return {key.decode() for key in re.findall(rb'"([a-z_]{1,40})"\s*:', line)}
-    return {key for key in record if isinstance(key, str)} if isinstance(record, dict) else set()
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    return zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES) if head[:2] == b"\x1f\x8b" else head
-
-
-def _column_names(path: Path) -> set[str]:
-    """Return which keys of ours stand in the footer of a Parquet file, without the library that reads it.
-
-    Source: https://parquet.apache.org/docs/file-format, "File Metadata": its length in 4 bytes, and PAR1, come last.
-    """
-    known = {"expected_answer", "trace_version", "steps", "final_answer", "prompt", *_PREDICTIONS}
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 8))
-        length = int.from_bytes(file.read(4), "little")
-        file.seek(max(0, size - 8 - length))
-        footer = file.read(min(length, _HEAD_BYTES))
-        return {key for key in known if key.encode() in footer}
-    return set()
 
 
 def whole_number(least: int) -> Callable[[str], int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tunix_eval.cli.inputs import KINDS, Kind, given_file, kind_of
+from tunix_eval.cli.contents import KINDS, Kind, check_lines, kind_of
+from tunix_eval.cli.inputs import given_file
 from tunix_eval.cli.outputs import STREAM
 from tunix_eval.cli.terminal import Progress, complain, counted
 from tunix_eval.data import read_dataset, read_evalset, read_predictions, validate_traces
@@ -30,7 +31,10 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     for reference in arguments.files:
         try:
             with given_file(reference) as (path, name):
-                found = _validated(path, name, arguments.kind or kind_of(path, name))
+                kind = arguments.kind or ("run" if path.suffix == ".toml" else None)
+                if kind != "run":
+                    check_lines(path, name, kind or "traces, an evalset or predictions")
+                found = _validated(path, name, kind or kind_of(path, name))
             lines.append(f"{printable(name)}: {found}, ok")
         except TunixEvalError as error:
             complain(str(error))
