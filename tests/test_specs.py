@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,14 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         ('dataset = "', 'datset = "', "'dataset' is missing"),
         ('dataset = "', 'datset = "', "unknown key 'datset'. Did you mean 'dataset'?"),
         ("steps = 10", "steps = 0", "training.steps: Input should be greater than or equal to 1, found 0"),
-        ("steps = 10", "", "training: give either steps or epochs"),
-        ("steps = 10", "steps = 10\nepochs = 2", "training: give either steps or epochs"),
+        ("steps = 10", "", "training: neither steps nor epochs is given; take one"),
+        ("steps = 10", "steps = 10\nepochs = 2", "training: both steps and epochs are given; take one"),
         ('preset = "tiny"', "width = 8", "model: no layers, heads, mlp_width; name a preset (tiny, small)"),
         ('preset = "tiny"', 'preset = "tiny"\nheads = 3', "model: width 128 over 3 heads is no even whole number"),
-        ("value = 0.9", "", "gates.0: at_least needs value"),
-        ("value = 0.9", "value = 0.9\nmargin = 0.1", "gates.0: at_least takes no margin"),
-        ("value = 0.9", 'value = 0.9\nthan = "b"', "gates.0: at_least takes no than"),
-        ("value = 0.9", "value = 0.9\nalpa = 0.1", "unknown key 'gates.0.alpa'. Did you mean 'alpha'?"),
+        ("value = 0.9", "", "gates, number 1: at_least needs value"),
+        ("value = 0.9", "value = 0.9\nmargin = 0.1", "gates, number 1: at_least takes no margin"),
+        ("value = 0.9", 'value = 0.9\nthan = "b"', "gates, number 1: at_least takes no than"),
+        ("value = 0.9", "value = 0.9\nalpa = 0.1", "gates, number 1: unknown key 'alpa'. Did you mean 'alpha'?"),
         ("steps = 10", "steps = 10\nlearning_rate = inf", "training.learning_rate: Input should be a finite number"),
         ("steps = 10", "epochs = inf", "training.epochs: Input should be a finite number"),
         (
@@ -105,8 +106,8 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         (
             '"at_least"',
             '"at_leest"',
-            "gates.0.rule: found 'at_leest', expected no_worse, non_inferior, better, at_least, at_most, max_drop. "
-            "Did you mean 'at_",
+            "gates, number 1: rule: found 'at_leest', expected no_worse, non_inferior, better, at_least, at_most, "
+            "max_drop. Did you mean 'at_",
         ),
         (
             'preset = "tiny"',
@@ -189,6 +190,45 @@ def test_a_slash_or_a_file_suffix_makes_a_path(reference: str) -> None:
 @pytest.mark.parametrize("reference", ["addition-v1", "golden-v1.2", "my.set"])
 def test_other_references_are_names(reference: str) -> None:
     assert not is_path(reference)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 10", "steps = true", "training.steps: found true, expected a whole number"),
+        ("steps = 10", 'steps = "600"', "training.steps: found '600', expected a whole number"),
+        ("steps = 10", "steps = 1e3", "training.steps: found 1000.0, expected a whole number"),
+        ("steps = 10", 'steps = 10\nlearning_rate = "1"', "training.learning_rate: found '1', expected a number"),
+        ('preset = "tiny"', 'preset = "tiny"\nqk_norm = 1', "model.qk_norm: found 1, expected true or false"),
+        ('"plain"', "3", "renderer: found 3, expected a text"),
+        ('["addition-heldout", "mine.jsonl"]', '"mine"', "evalsets: found 'mine', expected a list"),
+        ('"mine.jsonl"', "7", "evalsets, number 2: found 7, expected a text"),
+        ("[[gates]]", "[gates]", "gates: found {'rule': 'at_least', 'metric': 'exact', 'value': 0.9}, expected a list"),
+        ("value = 0.9", "value = true", "gates, number 1: value: found true, expected a number"),
+        ("evalsets", "supervise = 1\nevalsets", "supervise: found 1, expected last, all, answer"),
+    ],
+)
+def test_no_value_is_taken_for_one_of_another_type(run_file: Path, old: str, new: str, message: str) -> None:
+    run_file.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        read_run_file(run_file)
+    assert str(caught.value) == f"{run_file}: {message}"
+
+
+def test_overrides_are_as_strict_and_a_whole_number_is_a_number(run_file: Path) -> None:
+    spec = read_run_file(run_file, {"training": {"learning_rate": 1}, "evalsets": ("a",), "step_weight": {"sum": 0}})
+    assert (spec.training.learning_rate, spec.evalsets, spec.step_weight) == (1.0, ("a",), {"sum": 0.0})
+    assert isinstance(spec.training.learning_rate, float)
+    with pytest.raises(SpecError, match=r"training\.steps: found true, expected a whole number"):
+        read_run_file(run_file, {"training": {"steps": True}})
+
+
+@pytest.mark.parametrize("value", [-1, True, "0.5", {"sum": -1}, {"sum": "1"}, [1]])
+def test_a_value_of_several_types_is_refused_in_one_line(run_file: Path, value: Any) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_run_file(run_file, {"step_weight": value})
+    (line,) = str(caught.value).split("\n")
+    assert re.search(r"step_weight: found .*, expected a number from 0 on, or a table of such numbers by step", line)
 
 
 @pytest.mark.parametrize("table", [{"steps": "ten"}, {"steps": 1, "rows": None}, {"steps": 1, "learning_rate": -1}])

@@ -7,10 +7,10 @@ from pathlib import Path
 import tomli
 
 from tunix_eval.errors import SpecError
-from tunix_eval.tables import Table, validated
+from tunix_eval.tables import StrictTable, validated
 
 
-class Settings(Table):
+class Settings(StrictTable):
     """Below markers, below the command line."""
 
     artifacts: str = "artifacts"

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tunix_eval.digest import canonical_json
-from tunix_eval.tables import KEY, Table
+from tunix_eval.tables import KEY, StrictTable, expected
 
 Style = Literal["numbered", "plain", "tagged", "none"]
+_Weight = Annotated[float, Field(ge=0)]
 AnswerRuleName = Literal["answer", "hashes", "boxed", "tags", "last_number", "text"]
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -20,7 +21,7 @@ PRESETS: dict[str, dict[str, int]] = {
 """Sizes by name: about 0.5M and 4M parameters without embeddings."""
 
 
-class ModelSpec(Table):
+class ModelSpec(StrictTable):
     """The decoder: a preset, or its sizes one by one; a size beside a preset overrides it."""
 
     preset: Literal["tiny", "small"] | None = None
@@ -50,7 +51,7 @@ class ModelSpec(Table):
         return sizes | {name: value for name, value in own.items() if value is not None}
 
 
-class TrainingSpec(Table):
+class TrainingSpec(StrictTable):
     """How the weights are fitted."""
 
     steps: int | None = Field(default=None, ge=1)
@@ -90,12 +91,14 @@ class TrainingSpec(Table):
 
     @model_validator(mode="after")
     def _length_is_given_once(self) -> TrainingSpec:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs")
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("both steps and epochs are given; take one")
+        if self.steps is None and self.epochs is None:
+            raise ValueError("neither steps nor epochs is given; take one")
         return self
 
 
-class GenerationSpec(Table):
+class GenerationSpec(StrictTable):
     """How completions are written: greedy, or sampled where there is a temperature."""
 
     max_new_tokens: int = Field(default=256, ge=1)
@@ -131,7 +134,7 @@ RULE_ARGUMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _SHARE = re.compile(r"\d+(\.\d+)?%")
 
 
-class GateSpec(Table):
+class GateSpec(StrictTable):
     """A gate: a rule, a metric and the rule's arguments."""
 
     rule: Rule
@@ -146,7 +149,7 @@ class GateSpec(Table):
     """The threshold of at_least and at_most."""
     than: str | None = None
     """A run file, for better."""
-    drop: float | str | None = None
+    drop: Annotated[float | str | None, expected('a share such as "2%", or a number')] = None
     """What max_drop allows: a share of the reference ("2%"), or a number in the metric's own unit."""
     confirm: int = Field(default=2, ge=0)
     """Training seeds that no_worse adds before it believes a drop between retrained runs."""
@@ -187,19 +190,19 @@ class GateSpec(Table):
         return self.drop or 0.0
 
 
-class EvalSpec(Table):
+class EvalSpec(StrictTable):
     """What every run file says: whose completions are judged on what, by what, and which gates decide."""
 
     format_version: Literal[1] = 1
     name: str
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the training that the weights come from."""
-    evalsets: tuple[str, ...] = ()
-    scorers: tuple[str, ...] = Field(default=("exact",), min_length=1)
+    evalsets: tuple[str, ...] = Field(default=(), strict=False)
+    scorers: tuple[str, ...] = Field(default=("exact",), min_length=1, strict=False)
     """The metrics that are measured; the first is the primary one."""
     answer: AnswerRuleName | None = None
     """Where the answer stands in a completion; by default as the style writes it."""
-    gates: tuple[GateSpec, ...] = ()
+    gates: tuple[GateSpec, ...] = Field(default=(), strict=False)
     correction: Literal["holm"] | None = None
     """Over the p values of this file's gates."""
 
@@ -223,7 +226,9 @@ class RunSpec(EvalSpec):
     """What the renderer's edition leaves open, such as `date` or `enable_thinking`."""
     supervise: Literal["last", "all", "answer"] = "last"
     """What carries loss: the last reply, every reply, or the answer of the last one; always with the stop token."""
-    step_weight: Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]] = 1.0
+    step_weight: Annotated[
+        _Weight | dict[str, _Weight], expected("a number from 0 on, or a table of such numbers by step type")
+    ] = 1.0
     """Loss weight of the reasoning before the answer, which weighs 1; or a weight for each type of step."""
     truncation: Literal["error", "drop", "left", "right"] = "error"
     """What becomes of a trace longer than row_tokens: an error, left out (and counted), or cut at one end."""
@@ -251,7 +256,7 @@ class PredictionsSpec(EvalSpec):
 
     predictions: str
     """The path of the predictions file."""
-    evalsets: tuple[str, ...] = Field(default=(), max_length=1)
+    evalsets: tuple[str, ...] = Field(default=(), max_length=1, strict=False)
     weights: str | None = None
     """Names the weights that wrote them. Two files under one name differ by sampling alone: items are compared."""
     repeats: int = Field(default=1, ge=1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from tunix_eval.errors import SpecError, suggestion
 
@@ -20,6 +20,27 @@ class Table(BaseModel):
     """A table whose unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class StrictTable(Table):
+    """A table that takes no value for another: neither true for 1 nor "1" for it. A whole number is a number, though.
+
+    Fields of tuples are declared with `strict=False`, since TOML has lists.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+
+def expected(words: str) -> WrapValidator:
+    """Return a validator that says one thing about a value that may be of several types."""
+
+    def check(value: Any, accept: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return accept(value)
+        except ValidationError:
+            raise ValueError(f"found {_shown(value)}, expected {words}") from None
+
+    return WrapValidator(check)
 
 
 def is_path(reference: str) -> bool:
@@ -47,20 +68,59 @@ def validated(model: type[_Model], table: Mapping[str, Any], *, where: str) -> _
         raise SpecError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+"""What pydantic's types of errors are about, in words of TOML."""
+_SHOWN_LIMIT = 80
+
+
 def _explain(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
-    location = ".".join(str(part) for part in detail["loc"])
+    place, location = _place(detail["loc"])
     if detail["type"] == "extra_forbidden":
         key = str(detail["loc"][-1])
-        return f"unknown key '{location}'.{suggestion(key, _known_keys(model, detail['loc'][:-1]))}"
+        return f"{place}unknown key '{location}'.{suggestion(key, _known_keys(model, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
-        return f"'{location}' is missing"
-    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
+        return f"{place}'{location}' is missing"
+    place += f"{location}: " if location else ""
+    found = _shown(detail["input"])
+    if detail["type"] == "literal_error":
         known = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
-        found = detail["input"]
-        return f"{location}: found '{found}', expected {', '.join(known)}.{suggestion(found, known)}"
+        meant = f".{suggestion(detail['input'], known)}" if known and isinstance(detail["input"], str) else ""
+        return f"{place}found {found}, expected {', '.join(known) or detail['ctx']['expected']}{meant}"
+    if detail["type"] in _EXPECTED:
+        return f"{place}found {found}, expected {_EXPECTED[detail['type']]}"
     message = detail["msg"].removeprefix("Value error, ")
-    found = "" if detail["type"] == "value_error" else f", found {detail['input']!r}"
-    return f"{location}: {message}{found}" if location else message
+    return f"{place}{message}" if detail["type"] == "value_error" else f"{place}{message}, found {found}"
+
+
+def _place(parts: tuple[Any, ...]) -> tuple[str, str]:
+    """Return which entry of a list a location is in, counted from 1, and the dotted key within.
+
+    >>> _place(("gates", 0, "rule")), _place(("training", "steps"))
+    (('gates, number 1: ', 'rule'), ('', 'training.steps'))
+    """
+    place, keys = "", list[str]()
+    for part in parts:
+        if isinstance(part, int):
+            place, keys = f"{place}{'.'.join(keys)}, number {part + 1}: ", []
+        else:
+            keys.append(str(part))
+    return place, ".".join(keys)
+
+
+def _shown(value: Any) -> str:
+    """Write a value as a run file would, and cut a long one."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _SHOWN_LIMIT else f"{text[:_SHOWN_LIMIT]}..."
 
 
 def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
