@@ -28,17 +28,26 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     if arguments.files.count(STREAM) > 1:
         raise SpecError("- is named twice; stdin can be read once")
     lines = []
-    for reference in arguments.files:
+    references = [one for reference in arguments.files for one in _datasets_in(reference)]
+    for reference in references:
         try:
             with given_file(reference) as (path, name):
-                kind = arguments.kind or ("run" if path.suffix == ".toml" else None)
+                kind: Kind | None = arguments.kind or ("run" if path.suffix == ".toml" else None)
                 if kind != "run":
                     check_lines(path, name, kind or "traces, an evalset or predictions")
                 found = _validated(path, name, kind or kind_of(path, name))
             lines.append(f"{printable(name)}: {found}, ok")
         except TunixEvalError as error:
             complain(str(error))
-    return lines, 0 if len(lines) == len(arguments.files) else 1
+    return lines, 0 if len(lines) == len(references) else 1
+
+
+def _datasets_in(reference: str) -> list[str]:
+    """Return the datasets of a folder of them, and anything else as it is."""
+    path = Path(reference)
+    if reference == STREAM or (path / "manifest.json").exists():
+        return [reference]
+    return sorted(str(manifest.parent) for manifest in path.glob("[!.]*/manifest.json")) or [reference]
 
 
 def _validated(path: Path, name: str, kind: Kind) -> str:
@@ -51,6 +60,8 @@ def _validated(path: Path, name: str, kind: Kind) -> str:
         return f"run file '{printable(read_run_file(path).name)}'"
     if kind == "dataset":
         dataset = read_dataset(path)
+        if path.is_dir() and (folder := path.resolve().name) != dataset.key:
+            complain(f"warning: {name}: the folder is '{folder}', its manifest says {dataset.key}; rename one of them")
         return f"dataset {printable(dataset.key)}, {counted(len(dataset.traces), 'trace')}"
     if kind == "evalset":
         return counted(len(read_evalset(path).items), "item")
