@@ -40,7 +40,9 @@ def test_what_fits_stays_as_it_is(mode):
 
 
 def test_error_names_what_is_too_long():
-    with pytest.raises(DataError, match="sums-v1: trace 'long': 59 tokens, limit 20"):
+    with pytest.raises(
+        DataError, match=r"sums-v1: 1 of 2 traces is longer than row_tokens = 20 \(first: 'long' with 59\)"
+    ):
         run("error", 20)
 
 

@@ -121,7 +121,19 @@ def test_a_trace_longer_than_a_row_is_named_with_both_lengths(project: Project, 
     project.write("words.toml", RUN_FILE.replace("row_tokens = 64", "row_tokens = 8"))
     project.test(RUN_TEST)
     check_line(
-        project.run("--tunix-train", *workers), r"trace 'bad': \d+ tokens, limit 8; raise row_tokens or drop the trace"
+        project.run("--tunix-train", *workers),
+        r"word-ending-v1: \d+ of \d+ traces are longer than row_tokens = 8 \(first: 'bad' with \d+; longest \d+\); "
+        r'raise it, or set truncation = "drop", "left" or "right"',
+    )
+
+
+def test_a_file_of_long_traces_is_named_by_its_path(project: Project) -> None:
+    project.write("parts/traces.jsonl", json.dumps(TRACE) + "\n")
+    text = RUN_FILE.replace("row_tokens = 64", "row_tokens = 8").replace("word-ending-v1", "parts/traces.jsonl")
+    project.write("words.toml", text)
+    project.test(RUN_TEST)
+    check_line(
+        project.run("--tunix-train"), r"traces \(parts/traces\.jsonl\): 1 of 1 traces is longer than row_tokens = 8"
     )
 
 

@@ -266,7 +266,7 @@ def test_require_refuses_a_missing_run_that_a_run_file_compares_with(project: Pr
     [
         ("epochs", "epoch", r"short\.toml: unknown key 'training\.epoch'\. Did you mean 'epochs'\?"),
         ("word-ending-v1", "word-ending-v2", r"no dataset named 'word-ending-v2'"),
-        ("row_tokens = 64", "row_tokens = 8", r"trace 'bad': \d+ tokens, limit 8"),
+        ("row_tokens = 64", "row_tokens = 8", r"longer than row_tokens = 8 \(first: 'bad' with \d+"),
     ],
 )
 def test_a_mistake_in_the_run_file_that_one_gate_compares_with_fails_that_gate_alone(

@@ -178,19 +178,17 @@ def check_lengths(sequences: Sequence[TokenSequence], *, row_tokens: int, source
     """Make sure that every trace fits into a row; `source` names the dataset.
 
     Raises:
-        DataError: names the first 20 traces that are too long, with their lengths, and counts the rest.
+        DataError: counts the traces that are too long, and names the first.
     """
     long = [sequence for sequence in sequences if len(sequence.ids) > row_tokens]
-    lines = [
-        f"{source}: trace '{sequence.trace_id}': {len(sequence.ids)} tokens, limit {row_tokens}; "
-        "raise row_tokens or drop the trace"
-        for sequence in long[:LISTED]
-    ]
-    if len(long) > LISTED:
+    if long:
         longest = max(len(sequence.ids) for sequence in long)
-        lines.append(f"and {len(long) - LISTED} more traces; the longest has {longest} tokens")
-    if lines:
-        raise DataError("\n".join(lines))
+        more = f"; longest {longest:,}" if len(long) > 1 else ""
+        raise DataError(
+            f"{source}: {len(long):,} of {len(sequences):,} traces {'is' if len(long) == 1 else 'are'} longer than "
+            f"row_tokens = {row_tokens} (first: '{long[0].trace_id}' with {len(long[0].ids):,}{more}); raise it, or "
+            'set truncation = "drop", "left" or "right"'
+        )
 
 
 def check_masks(sequences: Sequence[TokenSequence], *, source: str) -> None:

@@ -37,6 +37,7 @@ from tunix_eval.records import (
     TokenSequence,
 )
 from tunix_eval.specs import RunSpec
+from tunix_eval.tables import is_path
 
 _LAST_REPLY = Supervision()
 
@@ -146,14 +147,16 @@ class Prepared:
     def truncated(self) -> Truncated:
         """Every trace as tokens, its loss mask neither empty nor full, and what became of those too long for a row."""
         sequences = self.format.sequences(self.dataset)
-        check_masks(sequences, source=self.dataset.key)
+        named = is_path(self.spec.dataset) and self.spec.dataset != self.dataset.key
+        source = f"{self.dataset.key} ({self.spec.dataset})" if named else self.dataset.key
+        check_masks(sequences, source=source)
         return truncate(
             sequences,
             row_tokens=self.spec.training.row_tokens,
             mode=self.spec.truncation,
             renderer=self.format.renderer,
             tokenizer=self.format.tokenizer,
-            source=self.dataset.key,
+            source=source,
         )
 
     @property
