@@ -95,6 +95,29 @@ def test_validate_says_what_is_wrong(records: Records, words: list[str], code: i
     assert message in found[1]
 
 
+def test_a_folder_of_datasets_is_validated_one_by_one(records: Records) -> None:
+    sums()
+    records.call("build", "sums-v1", "a.jsonl")
+    records.call("build", "sums-v2", "a.jsonl", "--limit", "3")
+    sound = ["datasets/sums-v1: dataset sums-v1, 20 traces, ok", "datasets/sums-v2: dataset sums-v2, 3 traces, ok"]
+    code, out, err = records.call("validate", "datasets/")
+    assert (code, out.splitlines(), err) == (0, sound, "")
+    Path("datasets/sums-v1/traces.jsonl").write_text(json.dumps(line(0)))
+    code, out, err = records.call("validate", "datasets")
+    assert (code, out.splitlines(), err.count("\n")) == (1, sound[1:], 1)
+
+
+def test_a_folder_with_another_name_than_its_dataset_is_said(records: Records) -> None:
+    sums()
+    records.call("build", "sums-v1", "a.jsonl")
+    Path("datasets/sums-v1").rename("datasets/other")
+    code, out, err = records.call("validate", "datasets/other")
+    assert (code, out) == (0, "datasets/other: dataset sums-v1, 20 traces, ok\n")
+    assert err == (
+        "tunix-eval: warning: datasets/other: the folder is 'other', its manifest says sums-v1; rename one of them\n"
+    )
+
+
 @pytest.mark.parametrize(
     "words", [["validate"], ["show"], ["ingest", "--out", "t.jsonl"], ["contamination", "a.jsonl"]]
 )
@@ -285,6 +308,20 @@ def test_a_dry_run_builds_and_writes_nothing(records: Records) -> None:
     code, out, _ = records.call("build", "sums-v1", "a.jsonl", "--limit", "3", "--dry-run")
     assert (code, out.splitlines()[1]) == (0, "would write datasets/sums-v1: 3 traces")
     assert files(records.root) == ["a.jsonl"]
+
+
+def test_a_dry_run_says_what_would_be_refused(records: Records) -> None:
+    sums()
+    assert records.call("build", "sums-v1", "a.jsonl")[0] == 0
+    assert records.call("build", "sums-v1", "a.jsonl", "--dry-run")[1].splitlines()[1].startswith("unchanged ")
+    before = Path("datasets/sums-v1/manifest.json").read_bytes()
+    code, message = records.refused("build", "sums-v1", "a.jsonl", "--limit", "3", "--dry-run")
+    assert (code, "a dataset version is immutable" in message) == (1, True)
+    assert Path("datasets/sums-v1/manifest.json").read_bytes() == before
+    assert records.refused("dedupe", "a.jsonl", "--out", "a.jsonl", "--dry-run") == (
+        2,
+        "would refuse: a.jsonl: is there already; name another, or write over it with --force",
+    )
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_list_names_what_conftest_offers_and_prints_nothing_else(records: Record
     found = command("list", "scorer")
     assert found.returncode == 0
     lines = found.stdout.splitlines()
-    assert lines[0] == "scorers"
+    assert lines[0] == f"scorers ({len(lines) - 1})"
     assert lines[-2].split() == ["mine", "conftest.py"]
     assert ["exact", "tunix-eval"] in [line.split() for line in lines]
     assert "noise" not in found.stdout
@@ -116,6 +116,12 @@ def test_a_conftest_that_cannot_be_loaded_is_said_as_pytest_says_it(
     assert all(message in found.stderr for message in messages), found.stderr
     assert "Traceback" not in found.stderr
     assert found.stderr.splitlines()[-1].startswith("tunix-eval: ")
+
+
+def test_a_family_of_renderers_is_listed_with_its_edition(records: Records) -> None:
+    found = [row.split()[:3] for row in command("list", "renderer").stdout.splitlines()]
+    assert ["gemma", "=", "gemma3"] in found
+    assert ["gemma3", "tunix-eval"] in found
 
 
 def test_an_unknown_kind_is_one_line(records: Records) -> None:

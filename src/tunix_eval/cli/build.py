@@ -127,9 +127,10 @@ def written(dataset: Dataset, folder: Path, *, dry_run: bool) -> list[str]:
     """Write a dataset, unless this is a dry run, and return what there is to say of it."""
     target = folder / dataset.key
     there = target.exists()
-    if not dry_run:
+    if there or not dry_run:
+        # What is there is compared, and never changed.
         write_dataset(dataset, folder)
-    verb = "would write" if dry_run else "unchanged" if there else "wrote"
+    verb = "unchanged" if there else "would write" if dry_run else "wrote"
     manifest = dataset.manifest
     repeated = manifest["duplicates"]
     more = f", {counted(repeated, 'repeated prompt')}" if repeated else ""

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
         raise unknown_name("way to tell duplicates", arguments.by, WAYS)
     if not arguments.out and not arguments.dry_run:
         raise SpecError("dedupe: name what to write with --out, or look first with --dry-run")
-    out = out_path(arguments.out, force=arguments.force) if arguments.out else None
+    out = out_path(arguments.out, force=arguments.force, dry_run=arguments.dry_run) if arguments.out else None
     given = open_all(arguments.files)
     kept, dropped = dedupe([trace for one in given for trace in one.traces], by=arguments.by)
     # Two files may use one id for different traces.

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
     kind = arguments.format
     if kind not in FORMATS:
         raise unknown_name("export format", kind, FORMATS)
-    path = out_path(arguments.out, force=arguments.force)
+    path = out_path(arguments.out, force=arguments.force, dry_run=arguments.dry_run)
     if kind == "evalset":
         return _evalset(arguments, path), 0
     given = open_traces(arguments.dataset)

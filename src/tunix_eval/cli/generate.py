@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tunix_eval.cli.build import add_folder_argument, written
 from tunix_eval.cli.inputs import NATURAL, POSITIVE, key_parts
+from tunix_eval.cli.terminal import Progress
 from tunix_eval.data import generate_dataset
-from tunix_eval.records import Dataset
+from tunix_eval.records import Dataset, Trace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +34,19 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
 
     def generated(registry: Catalogue) -> Dataset:
         generator = registry.generator(arguments.generator)
-        with offered(f"generator '{arguments.generator}'"):
+        with offered(f"generator '{arguments.generator}'"), Progress("generating", "traces") as progress:
+            watched = replace(generator, traces=partial(_watched, generator.traces, progress))
             return generate_dataset(
-                generator, arguments.generator, name, version, seed=arguments.seed, count=arguments.count
+                watched, arguments.generator, name, version, seed=arguments.seed, count=arguments.count
             )
 
     return written(with_registry(generated), Path(arguments.out), dry_run=arguments.dry_run), 0
+
+
+def _watched(
+    traces: Callable[[int, int], Iterable[Trace]], progress: Progress, seed: int, count: int
+) -> Iterator[Trace]:
+    """Yield what a generator makes, and say how far it is."""
+    for made, trace in enumerate(traces(seed, count), 1):
+        progress(made, count)
+        yield trace

@@ -74,10 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes], int]:
     """Write the traces, and return how many there are and what was left out."""
     _check(arguments)
-    out = out_path(arguments.out, force=arguments.force)
+    out = out_path(arguments.out, force=arguments.force, dry_run=arguments.dry_run)
     rejected = Path(arguments.rejected or Path(arguments.out).parent / "rejected.jsonl")
     if arguments.lenient:
-        check_free(rejected, force=arguments.force)
+        check_free(rejected, force=arguments.force, dry_run=arguments.dry_run)
     reads = list(_of_run(arguments) if arguments.from_run else _of_files(arguments))
     traces = joined([Given(one.name, tuple(one.traces), None) for one in reads])
     lines = []

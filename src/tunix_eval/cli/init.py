@@ -38,7 +38,7 @@ max_new_tokens = 40
 TEST_FILE = '''\
 """{name}: its data is what it should be, it learns, and it stays good.
 
-    pytest --tunix-plan {folder}                        what would happen
+    pytest --tunix-plan --tunix-train {folder}          what would happen
     pytest --tunix-train --tunix-max-steps 2 {folder}   every stage, in seconds
     pytest --tunix-train {folder}                       trains, evaluates and gates
 """
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         folder / test: TEST_FILE.format(name=name, folder=folder.as_posix()),
     }
     for path in texts:
-        check_free(path, force=arguments.force)
+        check_free(path, force=arguments.force, dry_run=arguments.dry_run)
     if arguments.dry_run:
         return [would_write(path) for path in texts], 0
     for path, text in texts.items():

@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 
 from tunix_eval.cli.terminal import columns
+from tunix_eval.data.renderers import FAMILIES
 from tunix_eval.errors import unknown_name
 from tunix_eval.figures import printable
 
@@ -30,13 +31,19 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     offers, broken = with_registry(found)
     lines: list[str] = []
     twice = []
-    width = max((len(name) for kind in kinds for name, _ in offers[kind]), default=0)
+    width = max((len(_shown(kind, *offer)) for kind in kinds for offer in offers[kind]), default=0)
     for kind in kinds:
         times = Counter(name for name, _ in offers[kind])
         twice += [f"two {kind}s are named '{name}'; rename one" for name, count in times.items() if count > 1]
-        rows = [(printable(name).ljust(width), printable(source)) for name, source in offers[kind]]
-        lines += [f"{kind}s", *columns(rows or [("none", "")], indent="  ")]
+        rows = [(_shown(kind, name, source).ljust(width), printable(source)) for name, source in offers[kind]]
+        lines += [f"{kind}s ({len(rows):,})", *columns(rows or [("none", "")], indent="  ")]
     flaws = [*broken, *twice]
     if flaws:
         lines += ["broken", *(f"  {printable(flaw)}" for flaw in flaws)]
     return lines, 1 if flaws else 0
+
+
+def _shown(kind: str, name: str, source: str) -> str:
+    """Return a name, that of a family with the edition that it stands for."""
+    alias = kind == "renderer" and source == "tunix-eval" and name in FAMILIES
+    return f"{name} = {FAMILIES[name]}" if alias else printable(name)

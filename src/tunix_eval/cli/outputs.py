@@ -30,7 +30,7 @@ def add_out_argument(parser: argparse.ArgumentParser, what: str, *, required: bo
     add_overwrite_arguments(parser)
 
 
-def check_free(path: Path, *, force: bool) -> None:
+def check_free(path: Path, *, force: bool, dry_run: bool = False) -> None:
     """Refuse a path that something stands at already, or that no file can stand at.
 
     Raises:
@@ -39,10 +39,11 @@ def check_free(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise SpecError(f"{path}: is a folder, expected the name of a file")
     if not force and (path.exists() or path.is_symlink()):
-        raise SpecError(f"{path}: is there already; name another, or write over it with --force")
+        would = "would refuse: " if dry_run else ""
+        raise SpecError(f"{would}{path}: is there already; name another, or write over it with --force")
 
 
-def out_path(reference: str, *, force: bool) -> Path | None:
+def out_path(reference: str, *, force: bool, dry_run: bool) -> Path | None:
     """Return the file of traces to write, or None for stdout.
 
     Raises:
@@ -52,7 +53,7 @@ def out_path(reference: str, *, force: bool) -> Path | None:
         return None
     path = Path(reference)
     check_suffix(path)
-    check_free(path, force=force)
+    check_free(path, force=force, dry_run=dry_run)
     return path
 
 

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder}: is no folder; name another")
     for path in paths:
-        check_free(path, force=arguments.force)
+        check_free(path, force=arguments.force, dry_run=arguments.dry_run)
     given = open_all(arguments.files)
     traces = joined(given)
     sides = split(traces, holdout=arguments.holdout)
