@@ -76,6 +76,10 @@ MARKER_MISTAKES: list[tuple[str, ...]] = [
         r"no metric measured by run 'words' named 'exat'.*'exact'\?",
     ),
     (
+        "@pytest.mark.tunix_gate('at_most', 'numeric', value=1)\ndef test(tunix_gate):\n    pass",
+        r"no metric measured by run 'words' named 'numeric'; known: exact, prefix; add it to scorers in the run file",
+    ),
+    (
         "@pytest.mark.tunix_gate('no_worse', 'exact', alpa=1)\ndef test(tunix_gate):\n    pass",
         r"unknown key 'alpa'\. Did you mean 'alpha'\?",
     ),
@@ -147,6 +151,29 @@ def test_a_mistake_in_a_run_file_is_one_line_with_a_suggestion(
     assert not project.manifests()
     named = project.run("--tunix-train", "words.toml")
     check_line(named, message, int(named.ret) if named.ret in {1, 2} else 1)
+
+
+@pytest.mark.parametrize(
+    ("folder", "run_file", "written"),
+    [("datasets", "words.toml", "datasets/rt-v1"), (".", "words.toml", "./rt-v1")],
+)
+def test_a_name_that_is_a_folder_beside_the_run_file_is_told_as_a_path(
+    project: Project, folder: str, run_file: str, written: str
+) -> None:
+    project.write(f"{folder}/rt-v1/manifest.json", "{}")
+    project.write(run_file, RUN_FILE.replace("word-ending-v1", "rt-v1"))
+    project.test(RUN_TEST)
+    line = f"no dataset is registered as 'rt-v1'; for the path, write {re.escape(written)}$"
+    assert re.search(line, project.run().stdout.str(), re.M)
+
+
+def test_a_path_that_a_marker_means_is_told_from_the_folder_of_the_test(project: Project) -> None:
+    project.write("datasets/rt-v1/manifest.json", "{}")
+    project.write(
+        "tests/test_data.py",
+        "import pytest\n@pytest.mark.tunix_dataset('rt-v1')\ndef test_rows(tunix_dataset):\n    pass\n",
+    )
+    check_line(project.run("tests"), r"no dataset is registered as 'rt-v1'; for the path, write \.\./datasets/rt-v1")
 
 
 @pytest.mark.parametrize(("body", "message"), MARKER_MISTAKES)

@@ -137,6 +137,16 @@ def test_max_steps_beyond_the_end_changes_nothing(project: Project) -> None:
     result.stdout.fnmatch_lines(["tunix-eval: 0 runs to train; 1 reused*"])
 
 
+def test_a_mistake_that_tests_share_is_planned_once_with_their_number(project: Project) -> None:
+    project.write("words.toml", (project.path / "words.toml").read_text().replace("epochs = 1", "epochs = true"))
+    project.test("".join(RUN_TEST.replace("test_run", f"test_run_{number}") for number in range(4)))
+    result = project.run("--tunix-plan")
+    errors = [line for line in result.stdout.lines if line.startswith("  error")]
+    mistake = "words.toml: training.epochs: found true, expected a number"
+    assert errors == [f"  error  test_words.py::test_run_0 (4 items): {mistake}"]
+    result.stdout.fnmatch_lines(["*4 tests that cannot run"])
+
+
 def test_artifacts_go_where_the_option_says(project: Project, workers: tuple[str, ...]) -> None:
     project.test(RUN_TEST)
     project.run("--tunix-train", "--tunix-artifacts=elsewhere/deep", *workers).assert_outcomes(passed=1)

@@ -42,7 +42,12 @@ def check_gate(session: Session, spec: AnySpec, gate: GateSpec, than: AnySpec | 
     """
     for one in (spec, than):
         if one is not None and gate.metric not in one.scorers:
-            raise unknown_name(f"metric measured by run '{one.name}'", gate.metric, one.scorers)
+            if gate.metric not in session.registry.names("scorer"):
+                raise unknown_name(f"metric measured by run '{one.name}'", gate.metric, one.scorers)
+            raise SpecError(
+                f"no metric measured by run '{one.name}' named '{gate.metric}'; known: {', '.join(one.scorers)}; add "
+                "it to scorers in the run file"
+            )
     scorer = _scorer(session, gate.metric)
     check_scale(gate, _bounds(scorer), where=f"{spec.name}/{gate.metric}", lower_is_better=scorer.lower_is_better)
     if gate.rule == "no_worse" and gate.margin is None and isinstance(spec, PredictionsSpec) and not spec.weights:

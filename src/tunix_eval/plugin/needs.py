@@ -46,6 +46,8 @@ class Need:
     """One line; the item fails at setup with it."""
     skip: str | None = None
     """One line; the item is skipped at setup with it."""
+    same_as: str | None = None
+    """The first item that has the same error."""
 
     def the_spec(self) -> AnySpec:
         """Return the spec of the run file or of the predictions.

@@ -77,8 +77,15 @@ class Plan:
         lines += [f"  eval   {name}" for name in sorted(self.evalsets)]
         lines += [f"  gate   {gate}" for gate in self.gates]
         lines += [f"  skip   {node}: {need.skip}" for node, need in self.needs.items() if need.skip]
-        lines += [f"  error  {node}: {need.error}" for node, need in self.needs.items() if need.error]
-        return lines
+        return lines + self._error_lines()
+
+    def _error_lines(self) -> list[str]:
+        """Say each error once, with the first item that has it and how many have."""
+        items = Counter(need.same_as or node for node, need in self.needs.items() if need.error)
+        return [
+            f"  error  {node}{f' ({count} items)' if count > 1 else ''}: {self.needs[node].error}"
+            for node, count in items.items()
+        ]
 
 
 def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item] = ()) -> Plan:
@@ -164,7 +171,9 @@ def _gated_run(session: Session, item: pytest.Item) -> str | None:
 
 def broken_plan(items: Sequence[pytest.Item], error: TunixEvalError) -> Plan:
     """Return a plan under which every item fails with the same line: nothing of ours can work."""
-    return Plan({item.nodeid: Need(item.path.parent, error=str(error)) for item in items})
+    told: dict[str, str] = {}
+    needs = {item.nodeid: Need(item.path.parent, error=str(error)) for item in items}
+    return Plan({nodeid: _told_once(need, nodeid, told) for nodeid, need in needs.items()})
 
 
 def _checked(session: Session, need: Need) -> Need:
@@ -189,11 +198,11 @@ def _check_data(session: Session, need: Need) -> None:
         for reference in spec.evalsets:
             session.evalset(reference)
     if need.dataset is not None:
-        session.dataset(need.dataset)
+        session.dataset(need.dataset, folder=need.folder)
     if need.renderer is not None:
         make_format(session.registry, renderer=need.renderer, tokenizer="bytes", style=None)
     if need.evalset is not None:
-        _check_evalset(session, spec, session.evalset(need.evalset))
+        _check_evalset(session, spec, session.evalset(need.evalset, folder=need.folder))
 
 
 def _check_evalset(session: Session, spec: AnySpec | None, evalset: Evalset) -> None:
@@ -242,11 +251,14 @@ def _skipped(session: Session, need: Need, reason: str) -> Need:
 
 
 def _told_once(need: Need, nodeid: str, told: dict[str, str]) -> Need:
-    """Shorten an error of many lines where an earlier item has it in full."""
-    if need.error is None or "\n" not in need.error:
+    """Name the earlier item that has the same error, and shorten one of many lines."""
+    if need.error is None:
         return need
     first = told.setdefault(need.error, nodeid)
-    return need if first == nodeid else replace(need, error=f"{need.error.splitlines()[0]} (more: see {first})")
+    if first == nodeid:
+        return need
+    head, *more = need.error.splitlines()
+    return replace(need, error=f"{head} (more: see {first})" if more else head, same_as=first)
 
 
 def _with_device(session: Session, item: pytest.Item, need: Need) -> Need:

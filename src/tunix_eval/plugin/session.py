@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import pytest
 
 from tunix_eval.data import DataWarning
 from tunix_eval.digest import canonical_json
-from tunix_eval.errors import ArtifactError, DataError, RunMissingError, SpecError
+from tunix_eval.errors import ArtifactError, DataError, RunMissingError, SpecError, UnknownNameError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.evaluation import (
@@ -135,17 +136,17 @@ class Session:
         """Return name -> path and spec of every run file that was read."""
         return {spec.name: (path, spec) for (path, _), spec in self._specs.items()}
 
-    def dataset(self, reference: str) -> Dataset:
-        """Return a dataset by registered name or absolute path."""
+    def dataset(self, reference: str, *, folder: Path | None = None) -> Dataset:
+        """Return a dataset by registered name or absolute path; the folder is that of the file which names it."""
         if reference not in self._datasets:
-            with self._warnings_as_notes():
+            with self._warnings_as_notes(), self._paths_of_names("dataset", reference, folder):
                 self._datasets[reference] = self.registry.dataset(reference)
         return self._datasets[reference]
 
-    def evalset(self, reference: str) -> Evalset:
-        """Return an evalset by registered name or absolute path."""
+    def evalset(self, reference: str, *, folder: Path | None = None) -> Evalset:
+        """Return an evalset by registered name or absolute path; the folder is that of the file which names it."""
         if reference not in self._evalsets:
-            with self._warnings_as_notes():
+            with self._warnings_as_notes(), self._paths_of_names("evalset", reference, folder):
                 evalset = self.registry.evalset(reference)
             if not KEY.fullmatch(evalset.name):
                 raise DataError(f"evalset {reference}: its name {evalset.name!r} is no key; use letters, digits, . _ -")
@@ -154,6 +155,25 @@ class Session:
                     raise DataError(f"two evalsets are named '{evalset.name}': {other} and {reference}; rename one")
             self._evalsets[reference] = evalset
         return self._evalsets[reference]
+
+    @contextlib.contextmanager
+    def _paths_of_names(self, kind: str, name: str, folder: Path | None) -> Iterator[None]:
+        """Where a name is not known and a path of that name is there, say how the path is written."""
+        try:
+            yield
+        except UnknownNameError:
+            files = [
+                Path(path).parent
+                for (path, _), spec in self._specs.items()
+                if name in {getattr(spec, "dataset", None), *spec.evalsets}
+            ]
+            start = folder or next(iter(files), self.root)
+            for place in (start / "datasets", start, self.root / "datasets", self.root):
+                if (place / name).exists():
+                    written = os.path.relpath(place / name, start)
+                    written = written if os.sep in written else f"./{written}"
+                    raise SpecError(f"no {kind} is registered as '{name}'; for the path, write {written}") from None
+            raise
 
     @contextlib.contextmanager
     def _warnings_as_notes(self) -> Iterator[None]:

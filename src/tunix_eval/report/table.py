@@ -45,7 +45,7 @@ def _runs(runs: Sequence[RunRow], width: int) -> list[str]:
             _steps(run),
             fixed(run.loss, 4),
             "" if run.wall_seconds is None else _time(run.wall_seconds),
-            run.action if run.status == "complete" else f"{run.action}, {run.status}",
+            run.action if run.status == "complete" else f"{run.action}, stopped early",
         )
         for run in runs
     ]
