@@ -267,6 +267,14 @@ def _fields(trace: Trace) -> dict[str, object]:
     return {name: getattr(trace, name) for name in Trace.__struct_fields__}
 
 
+def test_a_file_has_the_mode_of_any_new_one_and_a_name_too_long_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    write_traces([TRACE], tmp_path / "a.jsonl")
+    assert (tmp_path / "a.jsonl").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    with pytest.raises(ArtifactError, match="cannot be written: File name too long"):
+        write_traces([TRACE], tmp_path / f"{'x' * 250}.jsonl")
+
+
 def test_an_unknown_suffix_and_a_folder_that_is_a_file_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.csv: traces cannot be written under this suffix; known: \.jsonl, "):
         write_traces([TRACE], tmp_path / "a.csv")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,12 +22,11 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
     Raises:
         ArtifactError: the folder cannot be written, or the disk is full.
     """
-    aside: Path | None = None
+    # By a name of our own: what mkstemp makes would not have the mode of other new files.
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        aside = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        with aside.open("xb") as file:
             if path.suffix == ".gz":
                 # A name or a time in the header would make two packings of one content differ.
                 with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as packed:
@@ -36,15 +35,13 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
                 yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.chmod(0o666 & ~_umask())
         aside.replace(path)
-        aside = None
         sync_folder(path.parent)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def sync_folder(folder: Path) -> None:
@@ -54,9 +51,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
