@@ -67,6 +67,12 @@ def test_every_bad_line_of_every_file_is_said_and_the_sound_files_too(records: R
     assert any(text.startswith("none.jsonl: no such file") for text in found)
 
 
+def test_lines_that_are_bad_for_one_reason_are_one_line(records: Records) -> None:
+    write("a.jsonl", [line(i, prompt=" ") if i % 2 else line(i, colour="red") for i in range(5)])
+    found = [text.removeprefix("tunix-eval: ") for text in records.call("validate", "a.jsonl")[2].splitlines()]
+    assert [text[:30] for text in found] == ["a.jsonl: lines 1, 3, 5: colour", "a.jsonl: lines 2, 4: prompt: ho"]
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_stdin_is_named_so(records: Records, monkeypatch: pytest.MonkeyPatch, pack: type[bytes]) -> None:
     sums(3)

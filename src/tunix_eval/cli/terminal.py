@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ from tunix_eval.figures import printable
 
 _WAIT_SECONDS, _BETWEEN_SECONDS = 0.5, 0.1
 LISTED = 10
+_AT_LINE = re.compile(r"(.+?):(\d+): (.+)", re.DOTALL)
 
 
 def write_lines(stream: TextIO, lines: Iterable[str] | Iterable[bytes]) -> None:
@@ -39,8 +41,30 @@ def write_lines(stream: TextIO, lines: Iterable[str] | Iterable[bytes]) -> None:
 
 
 def complain(message: str) -> None:
-    """Write an error to stderr, each of its lines as one of ours."""
-    write_lines(sys.stderr, [f"tunix-eval: {printable(line)}" for line in message.split("\n")])
+    """Write an error to stderr, each of its lines as one of ours, lines of a file with one reason as one."""
+    write_lines(sys.stderr, [f"tunix-eval: {printable(line)}" for line in _by_reason(message.split("\n"))])
+
+
+def _by_reason(lines: Sequence[str]) -> list[str]:
+    """Return lines with those that give one reason for several lines of a file as one.
+
+    >>> _by_reason(["a:1: is empty", "a:2: is blank", "a:3: is empty", "a:4: is empty", "a:7: is empty"])
+    ['a: lines 1, 3, 4, 7: is empty', 'a:2: is blank']
+    """
+    numbers: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        found = _AT_LINE.fullmatch(line)
+        name, number, reason = found.groups() if found else ("", "", line)
+        numbers.setdefault((name, reason), []).append(number)
+    grouped = []
+    for (name, reason), places in numbers.items():
+        if not name:
+            grouped += [reason] * len(places)
+        elif len(places) == 1:
+            grouped.append(f"{name}:{places[0]}: {reason}")
+        else:
+            grouped.append(f"{name}: lines {listed(places, 20)}: {reason}")
+    return grouped
 
 
 def remark(lines: Iterable[str]) -> None:
