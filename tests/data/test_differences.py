@@ -76,7 +76,7 @@ class TestDiff:
         assert {field_.name for field_ in msgspec.structs.fields(Trace)} == {*FIELDS, "id"}
 
     @given(st.lists(traces(), min_size=1, max_size=5, unique_by=lambda one: one.id), st.data())
-    @settings(max_examples=25, derandomize=True)
+    @settings(max_examples=25, derandomize=True, deadline=None)
     def test_every_trace_of_both_is_told_once_and_backwards_what_was_added_was_removed(self, listed, data):
         sides = [
             dataset(version, *data.draw(st.lists(st.sampled_from(listed), min_size=1, unique_by=lambda one: one.id)))
@@ -112,7 +112,7 @@ class TestText:
         assert lines[1:4] == ["+ n0  0", "+ n1  1", "+ and 1,298 more"]
 
     @given(st.lists(traces(), min_size=1, max_size=3, unique_by=lambda one: one.id))
-    @settings(max_examples=25, derandomize=True)
+    @settings(max_examples=25, derandomize=True, deadline=None)
     def test_no_line_is_wider_than_a_terminal_or_steers_it(self, listed):
         for line in difference_text(diff_datasets(OLD, dataset("v2", *listed))):
             assert len(line) <= 80

@@ -141,7 +141,7 @@ class TestOrder:
         assert ids(select(NUMBERED, strategy="random", seed=8, limit=6)) != DRAWN
 
     @given(st.integers(0, 2**31), st.integers(1, 60), st.integers(1, 60))
-    @settings(max_examples=25, derandomize=True)
+    @settings(max_examples=25, derandomize=True, deadline=None)
     def test_a_smaller_draw_is_part_of_a_larger_and_new_traces_move_no_other(self, seed, one, other):
         small, large = sorted((one, other))
         drawn = ids(select(NUMBERED, strategy="random", seed=seed))
@@ -150,7 +150,7 @@ class TestOrder:
         assert fewer == [id_ for id_ in drawn if id_ in set(fewer)]
 
     @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30), st.integers(1, 30), st.integers(0, 99))
-    @settings(max_examples=50, derandomize=True)
+    @settings(max_examples=50, derandomize=True, deadline=None)
     def test_each_stratum_is_within_one_of_its_share(self, kinds, limit, seed):
         traces = [trace(f"t{n}", kind=kind) for n, kind in enumerate(kinds)]
         taken = select(traces, strategy="stratified", by="kind", seed=seed, limit=limit)

@@ -42,7 +42,7 @@ class TestDedupe:
         assert dropped == [("b", "a")]
 
     @given(st.lists(texts(), min_size=1, max_size=8))
-    @settings(max_examples=40, derandomize=True)
+    @settings(max_examples=40, derandomize=True, deadline=None)
     def test_as_many_are_dropped_by_prompt_as_the_manifest_counts_and_a_second_time_none(self, prompts):
         listed = [trace(f"t{n}", prompt) for n, prompt in enumerate(prompts + prompts[:2])]
         kept, dropped = dedupe(listed, by="prompt")
@@ -56,7 +56,7 @@ class TestDedupe:
 
 class TestSplit:
     @given(st.lists(traces(), max_size=6), st.floats(0, 1))
-    @settings(max_examples=25, derandomize=True)
+    @settings(max_examples=25, derandomize=True, deadline=None)
     def test_every_trace_is_on_one_side_in_order_and_no_prompt_on_both(self, listed, holdout):
         train, held_out = split(listed, holdout=holdout)
         assert train == [one for one in listed if not on_holdout_side(one.prompt, holdout)]
