@@ -34,17 +34,23 @@ def run_file(project: Project, *changes: str) -> None:
     project.write("words.toml", RUN_FILE.replace('renderer = "qa"', "\n".join(['renderer = "qa"', *changes])))
 
 
-def test_an_entry_shows_turns_ids_and_what_is_supervised_a_span_a_line(project: Project) -> None:
+def test_an_entry_shows_turns_and_what_is_supervised_line_by_line_and_then_ids_a_span_a_line(project: Project) -> None:
     project.test(TEST)
     project.run("--snapshot-update").assert_outcomes(passed=3)
     project.run().assert_outcomes(passed=3)
     lines = entry(project, "test_format").split("\n")
     assert re.fullmatch(r"trace bad: \d+ tokens, \d+ supervised", lines[0])
-    assert lines[1:3] == ["  'Q: '", "    260"]
-    assert lines[-2] == "+ <eos>"
-    (reply,) = (line for line in lines if line.startswith("+ '"))
-    assert "\\n#### " in reply
-    assert max(map(len, lines)) <= 78
+    texts, ids = lines[1 : lines.index("ids")], lines[lines.index("ids") + 1 :]
+    spans = [line for line in texts if line[0] != " "]
+    assert texts[0] == "1   'Q: '"
+    assert ids[0] == "1 260"
+    assert spans[-1] == f"{len(spans)} + <eos>"
+    assert [line.split()[0] for line in ids] == [line.split()[0] for line in spans]
+    reply = [line for line in texts if " + '" in line]
+    assert len(reply) > 1
+    assert reply[-1].startswith("  + '#### ")
+    assert all(line.endswith("\\n'") for line in reply[:-1])
+    assert sum(len(line.split()) - 1 for line in ids) == int(lines[0].split()[2])
     assert entry(project, "test_many").count("trace ") == 3
     assert "'other': 1" in entry(project, "test_others")
 
@@ -53,13 +59,13 @@ def test_parts_and_weights_are_marked_where_a_part_of_the_reply_weighs_less(proj
     run_file(project, "step_weight = 0.25")
     project.test(TEST)
     project.run("--snapshot-update").assert_outcomes(passed=3)
-    lines = [line for line in entry(project, "test_format").split("\n") if line[0] == "+"]
-    assert [line.split(" ")[0] for line in lines] == ["+0.25", "+", "+"]
-    assert lines[0].endswith("#### '")
+    lines = [line for line in entry(project, "test_format").split("\n") if line[2:3] == "+"]
+    assert [line[2:7].rstrip() for line in lines if line[0] != " "] == ["+0.25", "+", "+"]
+    assert lines[-3].endswith("#### '")
     run_file(project, 'supervise = "answer"')
     project.run("--snapshot-update").assert_outcomes(passed=3)
-    marks = [line[0] for line in entry(project, "test_format").split("\n")[1:] if line[:4] != "    "]
-    assert "".join(marks).endswith(" -++")
+    texts = entry(project, "test_format").partition("\nids")[0].split("\n")[1:]
+    assert "".join(line[2] for line in texts if line[0] != " ").endswith(" -++")
 
 
 def test_a_diff_shows_the_span_that_changed_and_not_the_others(project: Project) -> None:
@@ -88,3 +94,18 @@ def test_workers_write_and_compare_one_file_together(project: Project, update: b
         "# name: test_many",
         "# name: test_others",
     ]
+
+
+def test_a_diff_of_another_style_reads_before_its_ids_which_are_a_line_a_span(project: Project) -> None:
+    run_file(project, 'style = "numbered"')
+    project.test("def test_format(tunix_sequences, tunix_snapshot):\n    assert tunix_sequences[0] == tunix_snapshot\n")
+    project.run("--snapshot-update").assert_outcomes(passed=1)
+    before = entry(project, "test_format").split("\n")
+    run_file(project, 'style = "plain"')
+    project.run("--snapshot-update").assert_outcomes(passed=1)
+    after = entry(project, "test_format").split("\n")
+    changed = [line for line in after if line not in before]
+    ids = [line for line in changed if after.index(line) > after.index("ids")]
+    assert len(ids) == 1
+    assert changed[-1] == ids[0]
+    assert len(changed) > 2

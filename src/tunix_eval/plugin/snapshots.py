@@ -1,17 +1,13 @@
-"""How tunix_snapshot writes token sequences: text with turns, ids, and the supervised spans marked."""
+"""How tunix_snapshot writes token sequences: text with turns and the supervised spans marked, then ids."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 from syrupy.extensions.amber import AmberSnapshotExtension
 
 from tunix_eval.records import Span, TokenSequence
-
-_WIDTH = 72
-"""Syrupy indents an entry by two and a diff by more; a terminal has 80 columns."""
 
 
 class SequenceExtension(AmberSnapshotExtension):
@@ -27,18 +23,26 @@ class SequenceExtension(AmberSnapshotExtension):
 
 
 def _lines(sequence: TokenSequence) -> Iterator[str]:
-    """Yield a head line, then for each span a line with its mark and text, and lines of ids below it.
+    """Yield a head line, the text of each span with its number and mark, and the ids, a line a span.
 
     The mark is `+` where a span carries loss, with its weight where that is not 1, and `-` where the model writes it
-    and it carries none. Text is escaped and in quotes, so that one span is one line; control tokens stand bare.
+    and it carries none. Text stands in quotes, a line of it a line, and escaped; control tokens stand bare. All ids
+    come after all text and are not wrapped, so that a diff begins with what reads, and has one line a span of ids.
     """
     yield f"trace {sequence.trace_id}: {len(sequence.ids)} tokens, {int(sequence.loss_mask.sum())} supervised"
+    marks = [_mark(span, weight) for span, weight in zip(sequence.spans, sequence.span_weights, strict=True)]
+    digits, room = len(str(len(marks))), max(map(len, marks), default=1)
+    for number, (span, mark) in enumerate(zip(sequence.spans, marks, strict=True), start=1):
+        shown = f"{number:>{digits}}"
+        for text in [span.text] if span.control else map(repr, span.text.splitlines(keepends=True) or [""]):
+            yield f"{shown} {mark:<{room}} {text}"
+            shown = " " * digits
+    yield "ids"
     start = 0
-    for span, length, weight in zip(sequence.spans, sequence.span_lengths, sequence.span_weights, strict=True):
+    for number, length in enumerate(sequence.span_lengths, start=1):
         ids = " ".join(str(one) for one in sequence.ids[start : start + length])
         start += length
-        yield f"{_mark(span, weight)} {span.text if span.control else repr(span.text)}"
-        yield from textwrap.wrap(ids, _WIDTH, initial_indent="    ", subsequent_indent="    ") or ["    no token"]
+        yield f"{number:>{digits}} {ids or 'none'}"
 
 
 def _mark(span: Span, weight: float) -> str:
