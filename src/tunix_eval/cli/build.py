@@ -22,8 +22,7 @@ from tunix_eval.cli.inputs import (
     summary,
 )
 from tunix_eval.cli.terminal import counted, listed, shortened
-from tunix_eval.data import STRATEGIES, build_dataset, select, write_dataset
-from tunix_eval.data.dotted import value_at
+from tunix_eval.data import STRATEGIES, build_dataset, select, value_at, write_dataset
 from tunix_eval.digest import canonical_json
 from tunix_eval.errors import SpecError, unknown_name
 from tunix_eval.figures import printable

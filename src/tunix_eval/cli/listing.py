@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 
 from tunix_eval.cli.terminal import columns
-from tunix_eval.data.renderers import FAMILIES
+from tunix_eval.data import FAMILIES
 from tunix_eval.errors import unknown_name
 from tunix_eval.figures import printable
 
