@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from tunix_eval.data.datasets import build_dataset, on_holdout_side, read_dataset, write_dataset
 from tunix_eval.data.differences import DatasetDifference, TraceChange, diff_datasets, difference_text
 from tunix_eval.data.dotted import value_at
-from tunix_eval.data.dotted import value_at
 from tunix_eval.data.evalsets import DataWarning, evalset_text, make_evalset, read_evalset
 from tunix_eval.data.exports import EXPORT_FORMATS, export_lines, write_export
 from tunix_eval.data.files import written_aside
@@ -193,7 +192,6 @@ __all__ = [
     "turn",
     "user_turn",
     "validate_traces",
-    "value_at",
     "value_at",
     "write_dataset",
     "write_export",
