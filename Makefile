@@ -35,6 +35,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/parts.py
+	$(BIN)/python benchmarks/data.py
 
 bench-gates: $(STAMP)
 	$(BIN)/python benchmarks/gates.py
