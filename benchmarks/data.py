@@ -45,7 +45,7 @@ from tunix_eval.data import (
     scan_traces,
     write_export,
 )
-from tunix_eval.data.traces import parse_traces
+from tunix_eval.data.reading.traces import parse_traces
 from tunix_eval.records import Supervision, Text20k, Text50k, Text64, TokenSequence
 from tunix_eval.records import Trace as OurTrace
 
@@ -317,7 +317,7 @@ def packing(sequences: Sequence[TokenSequence], rounds: int) -> None:
 _CHILD = """
 import resource, sys
 from pathlib import Path
-from tunix_eval.data.traces import validate_traces
+from tunix_eval.data.reading.traces import validate_traces
 count = validate_traces(Path(sys.argv[1])) if len(sys.argv) > 1 else None
 # On Linux ru_maxrss begins with that of the process that started this one.
 status = Path("/proc/self/status")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.data import build_dataset, diff_datasets, difference_text
-from tunix_eval.data.differences import FIELDS
+from tunix_eval.data.building.differences import FIELDS
 from tunix_eval.records import Step, Trace
 from tunix_eval.testing import traces
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tunix_eval.data.dotted import keys_to, remove_at, value_at
+from tunix_eval.data.reading.dotted import keys_to, remove_at, value_at
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.data import BUILTIN_RENDERERS
-from tunix_eval.data.laws import broken_law
 from tunix_eval.data.renderers import EDITIONS, FAMILIES
+from tunix_eval.data.renderers.laws import broken_law
 from tunix_eval.errors import RenderError, SpecError
 from tunix_eval.records import Conversation, Turn
 from tunix_eval.testing import check_renderer

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.data import BUILTIN_RENDERERS, STYLES, ByteTokenizer, GemmaRenderer, encode_trace, encode_traces
-from tunix_eval.data.frames import ENOUGH, Frames
 from tunix_eval.data.renderers import FAMILIES
+from tunix_eval.data.tokens.frames import ENOUGH, Frames
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Span, Step, Supervision, Trace, Turn
 from tunix_eval.testing import traces

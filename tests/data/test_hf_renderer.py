@@ -254,5 +254,5 @@ def test_without_jinja2_the_install_command_is_named(model, monkeypatch):
 
 @pytest.mark.parametrize("drawn", ["{{ [1, 2] | random }}", "{{ lipsum() }}"])
 def test_a_template_that_draws_at_random_is_refused(model, drawn):
-    with pytest.raises(RenderError, match="random|lipsum"):
+    with pytest.raises(RenderError, match=r"random|lipsum"):
         HfRenderer.open(model(SIMPLE + drawn)).render(ASKED, generation_prompt=True)

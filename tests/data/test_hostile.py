@@ -25,8 +25,8 @@ from tunix_eval.data import (
     trace_line,
     validate_traces,
 )
-from tunix_eval.data.lines import Chunk
-from tunix_eval.data.traces import TRACE_FORMAT
+from tunix_eval.data.reading.lines import Chunk
+from tunix_eval.data.reading.traces import TRACE_FORMAT
 from tunix_eval.errors import DataError
 from tunix_eval.records import Trace
 from tunix_eval.testing import traces

@@ -13,7 +13,7 @@ from tunix_eval.data import (
     fill,
     pack,
 )
-from tunix_eval.data.packing import first_fit_decreasing
+from tunix_eval.data.tokens.packing import first_fit_decreasing
 from tunix_eval.errors import DataError
 from tunix_eval.records import TokenSequence
 

@@ -21,7 +21,7 @@ from tunix_eval.data import (
     validate_traces,
     write_traces,
 )
-from tunix_eval.data.lines import BLOCK_BYTES
+from tunix_eval.data.reading.lines import BLOCK_BYTES
 from tunix_eval.errors import ArtifactError, DataError
 from tunix_eval.records import Step, Trace
 

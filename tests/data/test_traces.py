@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.data import read_traces, trace_line, traces_text
-from tunix_eval.data.traces import TRACE_NAMESPACE
+from tunix_eval.data.reading.traces import TRACE_NAMESPACE
 from tunix_eval.errors import DataError
 from tunix_eval.records import Step, Trace, Turn
 from tunix_eval.testing import traces

@@ -3,7 +3,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunix_eval.data.uuids import uuid5_text
+from tunix_eval.data.reading.uuids import uuid5_text
 
 
 @given(st.uuids(), st.text())

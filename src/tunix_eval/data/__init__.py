@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from tunix_eval.data.datasets import build_dataset, on_holdout_side, read_dataset, write_dataset
-from tunix_eval.data.differences import DatasetDifference, TraceChange, diff_datasets, difference_text
-from tunix_eval.data.dotted import value_at
-from tunix_eval.data.evalsets import DataWarning, evalset_text, make_evalset, read_evalset
-from tunix_eval.data.exports import EXPORT_FORMATS, export_lines, write_export
-from tunix_eval.data.files import written_aside
+from tunix_eval.data.building.datasets import build_dataset, on_holdout_side, read_dataset, write_dataset
+from tunix_eval.data.building.differences import DatasetDifference, TraceChange, diff_datasets, difference_text
+from tunix_eval.data.building.exports import EXPORT_FORMATS, export_lines, write_export
+from tunix_eval.data.building.manifests import STRATEGIES, dataset_key, manifest_text
+from tunix_eval.data.building.selection import select
+from tunix_eval.data.building.splits import ContaminatedItem, Contamination, contaminated, contamination, dedupe, split
+from tunix_eval.data.building.trace_items import evalset_of
 from tunix_eval.data.generators import (
     ADDITION,
     DEV_REASONING,
@@ -21,15 +22,26 @@ from tunix_eval.data.generators import (
     generate_dataset,
     golden_dataset,
 )
-from tunix_eval.data.laws import broken_law, check_conversation
-from tunix_eval.data.lenient import LenientRead, Rejected, read_traces_leniently, rejected_text
-from tunix_eval.data.lines import file_stem
-from tunix_eval.data.manifests import STRATEGIES, dataset_key, manifest_text
-from tunix_eval.data.mapping import SPLIT_RULES, map_records
-from tunix_eval.data.packing import fill, pack
-from tunix_eval.data.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.questions import eval_v1, eval_v2
-from tunix_eval.data.recorded import traces_of_run
+from tunix_eval.data.reading.dotted import value_at
+from tunix_eval.data.reading.evalsets import DataWarning, evalset_text, make_evalset, read_evalset
+from tunix_eval.data.reading.files import written_aside
+from tunix_eval.data.reading.lenient import LenientRead, Rejected, read_traces_leniently, rejected_text
+from tunix_eval.data.reading.lines import file_stem
+from tunix_eval.data.reading.mapping import SPLIT_RULES, map_records
+from tunix_eval.data.reading.predictions import Prediction, Predictions, match_predictions, read_predictions
+from tunix_eval.data.reading.recorded import traces_of_run
+from tunix_eval.data.reading.traces import (
+    TraceCount,
+    checked_traces,
+    parse_traces,
+    read_traces,
+    scan_traces,
+    trace_line,
+    traces_text,
+    validate_traces,
+)
+from tunix_eval.data.reading.writing import write_traces
 from tunix_eval.data.renderers import (
     BUILTIN_RENDERERS,
     FAMILIES,
@@ -43,19 +55,8 @@ from tunix_eval.data.renderers import (
     turn,
     user_turn,
 )
-from tunix_eval.data.selection import select
-from tunix_eval.data.sequences import (
-    check_lengths,
-    check_masks,
-    encode_answer,
-    encode_prompt,
-    encode_trace,
-    encode_traces,
-    sequences_sha256,
-    stop_ids,
-)
-from tunix_eval.data.splits import ContaminatedItem, Contamination, contaminated, contamination, dedupe, split
-from tunix_eval.data.styles import (
+from tunix_eval.data.renderers.laws import broken_law, check_conversation
+from tunix_eval.data.renderers.styles import (
     STYLES,
     Piece,
     answer_mark,
@@ -66,19 +67,18 @@ from tunix_eval.data.styles import (
     reasoning_steps,
 )
 from tunix_eval.data.tokenizers import ByteTokenizer, HfTokenizer, SentencePieceTokenizer, open_tokenizer
-from tunix_eval.data.trace_items import evalset_of
-from tunix_eval.data.traces import (
-    TraceCount,
-    checked_traces,
-    parse_traces,
-    read_traces,
-    scan_traces,
-    trace_line,
-    traces_text,
-    validate_traces,
+from tunix_eval.data.tokens.packing import fill, pack
+from tunix_eval.data.tokens.sequences import (
+    check_lengths,
+    check_masks,
+    encode_answer,
+    encode_prompt,
+    encode_trace,
+    encode_traces,
+    sequences_sha256,
+    stop_ids,
 )
-from tunix_eval.data.truncation import Truncated, truncate
-from tunix_eval.data.writing import write_traces
+from tunix_eval.data.tokens.truncation import Truncated, truncate
 from tunix_eval.records import Dataset, Evalset, Generator, TokenizerFactory
 
 BUILTIN_DATASETS: Mapping[str, Callable[[], Dataset]] = {

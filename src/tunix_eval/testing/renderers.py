@@ -18,8 +18,8 @@ _MAY_REFUSE = ("a prompt begins its conversation", "history stays as it was", "n
 def check_renderer(renderer: Renderer, *, max_examples: int = 100) -> None:
     """Hold a renderer against its contract on many conversations.
 
-    An ordinary exchange has to keep every law of `tunix_eval.data.laws`: a prompt is a token-level prefix of its
-    conversation, history stays as it was; at most one BOS; the stop token ends each reply, and nothing of the reply
+    An ordinary exchange has to keep every law of `tunix_eval.data.renderers.laws`: a prompt is a token-level prefix of
+    its conversation, history stays as it was; at most one BOS; the stop token ends each reply, and nothing of the reply
     follows it; some of the text is the model's and some is not; what is said is printed. What a renderer refuses, or
     the laws refuse to train on, is passed over in odd conversations; but never may one have a second BOS, a reply
     without its end, or control tokens that depend on what a text holds. An edition without a stop token (for

@@ -11,9 +11,9 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 
-from tunix_eval.data.datasets import build_dataset, on_holdout_side
-from tunix_eval.data.evalsets import make_evalset
+from tunix_eval.data.building.datasets import build_dataset, on_holdout_side
 from tunix_eval.data.generators.generated import CREATED, distinct_traces, of_dataset
+from tunix_eval.data.reading.evalsets import make_evalset
 from tunix_eval.records import Dataset, EvalItem, Evalset, Generator, Step, Trace
 
 _SEED = 0

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tunix_eval.data.datasets import build_dataset
-from tunix_eval.data.evalsets import make_evalset
+from tunix_eval.data.building.datasets import build_dataset
 from tunix_eval.data.generators.counts import COUNTS
 from tunix_eval.data.generators.edge_cases import EDGE_CASES
 from tunix_eval.data.generators.generated import CREATED, distinct_traces, generate_dataset, of_dataset
@@ -21,6 +20,7 @@ from tunix_eval.data.generators.mixture import HOLDOUT, Category, Drawn, draw_pr
 from tunix_eval.data.generators.money import MONEY
 from tunix_eval.data.generators.patterns import PATTERNS
 from tunix_eval.data.generators.symbols import SYMBOLS
+from tunix_eval.data.reading.evalsets import make_evalset
 from tunix_eval.records import Dataset, EvalItem, Evalset, Generator
 
 _SEED = 42

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from tunix_eval.data.datasets import build_dataset
+from tunix_eval.data.building.datasets import build_dataset
 from tunix_eval.digest import prompt_digest
 from tunix_eval.errors import DataError
 from tunix_eval.records import Dataset, Generator, Trace

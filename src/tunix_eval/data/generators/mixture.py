@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from tunix_eval.data.datasets import on_holdout_side
+from tunix_eval.data.building.datasets import on_holdout_side
 from tunix_eval.data.generators.problem import Draw, Problem, TaskType
 from tunix_eval.digest import prompt_digest
 from tunix_eval.records import Step, Trace

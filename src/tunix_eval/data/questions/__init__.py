@@ -1,11 +1,11 @@
 """Evalsets that were written by hand for this project; their answers are computed again in its tests."""
 
-from tunix_eval.data.evalsets import make_evalset
 from tunix_eval.data.questions.core_numbers import CORE_NUMBERS
 from tunix_eval.data.questions.core_words import CORE_WORDS
 from tunix_eval.data.questions.odd_forms import ODD_FORMS
 from tunix_eval.data.questions.several_steps import SEVERAL_STEPS
 from tunix_eval.data.questions.short_set import SHORT_SET
+from tunix_eval.data.reading.evalsets import make_evalset
 from tunix_eval.records import Evalset
 
 __all__ = ["eval_v1", "eval_v2"]

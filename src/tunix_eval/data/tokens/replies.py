@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from operator import itemgetter
 
-from tunix_eval.data.styles import reasoning_pieces, reply_at_answer
+from tunix_eval.data.renderers.styles import reasoning_pieces, reply_at_answer
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Span, Supervision, Trace
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from tunix_eval.data.jsonl import LISTED, Problem, Problems, line_flaw, nothing
-from tunix_eval.data.lines import Source
-from tunix_eval.data.parquet import record_source
+from tunix_eval.data.reading.jsonl import LISTED, Problem, Problems, line_flaw, nothing
+from tunix_eval.data.reading.lines import Source
+from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.errors import DataError
 from tunix_eval.records import Evalset
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tunix_eval.data.jsonl import same_json
+from tunix_eval.data.reading.jsonl import same_json
 from tunix_eval.digest import prompt_digest
 from tunix_eval.figures import printable
 from tunix_eval.records import Dataset, Trace

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tunix_eval.data.sequences import check_lengths, weights_of
+from tunix_eval.data.tokens.sequences import check_lengths, weights_of
 from tunix_eval.errors import DataError
 from tunix_eval.records import Batch, TokenSequence
 

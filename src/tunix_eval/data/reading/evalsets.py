@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from tunix_eval.data.explain import first_blank, message_flaw
-from tunix_eval.data.jsonl import RecordFormat, encode
-from tunix_eval.data.lines import file_stem
-from tunix_eval.data.parquet import record_source
+from tunix_eval.data.reading.explain import first_blank, message_flaw
+from tunix_eval.data.reading.jsonl import RecordFormat, encode
+from tunix_eval.data.reading.lines import file_stem
+from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.errors import DataError
 from tunix_eval.records import EvalItem, Evalset
 

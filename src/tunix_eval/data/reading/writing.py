@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from tunix_eval.data.files import written_aside
-from tunix_eval.data.jsonl import encode
-from tunix_eval.data.parquet import write_rows
+from tunix_eval.data.reading.files import written_aside
+from tunix_eval.data.reading.jsonl import encode
+from tunix_eval.data.reading.parquet import write_rows
 from tunix_eval.errors import DataError
 from tunix_eval.records import Trace
 

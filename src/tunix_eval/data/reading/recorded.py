@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from tunix_eval.data.traces import checked_traces
+from tunix_eval.data.reading.traces import checked_traces
 from tunix_eval.errors import DataError, unknown_name
 from tunix_eval.records import AnswerRule, EvalItem, Step, Trace
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from tunix_eval.data.laws import BOS_NAMES
-from tunix_eval.data.sequences import LISTED, check_lengths
+from tunix_eval.data.renderers.laws import BOS_NAMES
+from tunix_eval.data.tokens.sequences import LISTED, check_lengths
 from tunix_eval.errors import DataError
 from tunix_eval.records import Renderer, Span, Tokenizer, TokenSequence
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tunix_eval.data.evalsets import make_evalset
+from tunix_eval.data.reading.evalsets import make_evalset
 from tunix_eval.digest import prompt_digest
 from tunix_eval.records import EvalItem, Evalset, Trace, Turn
 

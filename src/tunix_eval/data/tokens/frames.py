@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from tunix_eval.data.laws import broken_law
 from tunix_eval.data.renderers import BUILTIN_RENDERERS
-from tunix_eval.data.replies import weighted_texts
-from tunix_eval.data.styles import model_text
+from tunix_eval.data.renderers.laws import broken_law
+from tunix_eval.data.renderers.styles import model_text
+from tunix_eval.data.tokens.replies import weighted_texts
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Conversation, Renderer, Span, Supervision, Trace, Turn
 

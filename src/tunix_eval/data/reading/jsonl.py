@@ -21,9 +21,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 import numpy as np
 
-from tunix_eval.data.explain import explain, one_line, structural_flaw
-from tunix_eval.data.lines import Chunk, Refused, Source, bytes_source
-from tunix_eval.data.marks import bounded, lines_of_one_object
+from tunix_eval.data.reading.explain import explain, one_line, structural_flaw
+from tunix_eval.data.reading.lines import Chunk, Refused, Source, bytes_source
+from tunix_eval.data.reading.marks import bounded, lines_of_one_object
 from tunix_eval.errors import DataError
 
 LISTED = 20

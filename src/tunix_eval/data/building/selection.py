@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from tunix_eval.data.dotted import value_at
-from tunix_eval.data.manifests import STRATEGIES
+from tunix_eval.data.building.manifests import STRATEGIES
+from tunix_eval.data.reading.dotted import value_at
 from tunix_eval.digest import canonical_json, sha256_text
 from tunix_eval.errors import DataError, suggestion
 from tunix_eval.figures import printable

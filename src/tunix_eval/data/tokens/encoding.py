@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tunix_eval.data.frames import Frame
+from tunix_eval.data.tokens.frames import Frame
 from tunix_eval.errors import RenderError
 from tunix_eval.records import FloatArray, MaskArray, Renderer, Span, TokenArray, Tokenizer, TokenSequence
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from tunix_eval.data.datasets import on_holdout_side
-from tunix_eval.data.traces import trace_line
+from tunix_eval.data.building.datasets import on_holdout_side
+from tunix_eval.data.reading.traces import trace_line
 from tunix_eval.digest import prompt_digest
 from tunix_eval.errors import DataError
 from tunix_eval.figures import printable

@@ -16,10 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tunix_eval.data.evalsets import DataWarning
-from tunix_eval.data.files import sync_folder
-from tunix_eval.data.lines import file_stem, read_bytes
-from tunix_eval.data.manifests import (
+from tunix_eval.data.building.manifests import (
     content_fields,
     dataset_key,
     is_key,
@@ -27,8 +24,11 @@ from tunix_eval.data.manifests import (
     manifest_flaws,
     manifest_text,
 )
-from tunix_eval.data.selection import Order, select
-from tunix_eval.data.traces import checked_traces, parse_traces, read_traces, traces_text
+from tunix_eval.data.building.selection import Order, select
+from tunix_eval.data.reading.evalsets import DataWarning
+from tunix_eval.data.reading.files import sync_folder
+from tunix_eval.data.reading.lines import file_stem, read_bytes
+from tunix_eval.data.reading.traces import checked_traces, parse_traces, read_traces, traces_text
 from tunix_eval.digest import prompt_digest, sha256_file
 from tunix_eval.errors import ArtifactError, DataError
 from tunix_eval.records import Dataset, Trace

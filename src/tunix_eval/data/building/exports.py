@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from tunix_eval.data.files import written_aside
-from tunix_eval.data.jsonl import encode
-from tunix_eval.data.parquet import pyarrow
-from tunix_eval.data.styles import STYLES, model_text
-from tunix_eval.data.uuids import uuid5_text
+from tunix_eval.data.reading.files import written_aside
+from tunix_eval.data.reading.jsonl import encode
+from tunix_eval.data.reading.parquet import pyarrow
+from tunix_eval.data.reading.uuids import uuid5_text
+from tunix_eval.data.renderers.styles import STYLES, model_text
 from tunix_eval.errors import DataError, unknown_name
 from tunix_eval.records import Dataset, Trace
 

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from tunix_eval.data.explain import explain, one_line
-from tunix_eval.data.jsonl import encode
-from tunix_eval.data.lines import Chunk, Progress, Refused, Source, file_source, open_regular
 from tunix_eval.data.optional import optional_library
+from tunix_eval.data.reading.explain import explain, one_line
+from tunix_eval.data.reading.jsonl import encode
+from tunix_eval.data.reading.lines import Chunk, Progress, Refused, Source, file_source, open_regular
 from tunix_eval.errors import DataError
 from tunix_eval.records import Trace
 

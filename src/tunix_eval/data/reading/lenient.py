@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from tunix_eval.data.explain import one_line, structural_flaw
-from tunix_eval.data.jsonl import Problem, encode, encode_lines, nothing, repeated_id, same_json
-from tunix_eval.data.lines import Chunk, Progress, Source
-from tunix_eval.data.parquet import record_source
-from tunix_eval.data.traces import TRACE_FORMAT, identified
+from tunix_eval.data.reading.explain import one_line, structural_flaw
+from tunix_eval.data.reading.jsonl import Problem, encode, encode_lines, nothing, repeated_id, same_json
+from tunix_eval.data.reading.lines import Chunk, Progress, Source
+from tunix_eval.data.reading.parquet import record_source
+from tunix_eval.data.reading.traces import TRACE_FORMAT, identified
 from tunix_eval.records import Step, Trace, Turn
 
 _FIELDS = frozenset(Trace.__struct_fields__)

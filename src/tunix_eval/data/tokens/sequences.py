@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tunix_eval.data.encoding import Coder, Layout
-from tunix_eval.data.frames import Frames
-from tunix_eval.data.laws import check_conversation
-from tunix_eval.data.replies import reply_parts
-from tunix_eval.data.styles import conversation, prompt_conversation
+from tunix_eval.data.renderers.laws import check_conversation
+from tunix_eval.data.renderers.styles import conversation, prompt_conversation
+from tunix_eval.data.tokens.encoding import Coder, Layout
+from tunix_eval.data.tokens.frames import Frames
+from tunix_eval.data.tokens.replies import reply_parts
 from tunix_eval.errors import DataError, RenderError
 from tunix_eval.records import (
     EvalItem,

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from tunix_eval.data.dotted import remove_at, value_at
-from tunix_eval.data.explain import explain, one_line
-from tunix_eval.data.jsonl import encode, line_flaw, same_json
-from tunix_eval.data.lenient import LenientRead, sift_leniently
-from tunix_eval.data.lines import Chunk, Progress, Refused
-from tunix_eval.data.parquet import record_source
-from tunix_eval.data.traces import read_source
+from tunix_eval.data.reading.dotted import remove_at, value_at
+from tunix_eval.data.reading.explain import explain, one_line
+from tunix_eval.data.reading.jsonl import encode, line_flaw, same_json
+from tunix_eval.data.reading.lenient import LenientRead, sift_leniently
+from tunix_eval.data.reading.lines import Chunk, Progress, Refused
+from tunix_eval.data.reading.parquet import record_source
+from tunix_eval.data.reading.traces import read_source
 from tunix_eval.errors import DataError, SpecError, unknown_name
 from tunix_eval.records import Trace
 

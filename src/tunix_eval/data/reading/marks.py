@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tunix_eval.data.explain import MAX_DEPTH, MAX_DIGITS
+from tunix_eval.data.reading.explain import MAX_DEPTH, MAX_DIGITS
 
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from tunix_eval.data.explain import first_blank, message_flaw
-from tunix_eval.data.jsonl import IdTable, RecordFormat, encode, encode_lines
-from tunix_eval.data.lines import Progress, Source, bytes_source
-from tunix_eval.data.marks import bounded, has_long_number, key_marks, openings, spaced_colons
-from tunix_eval.data.parquet import record_source
+from tunix_eval.data.reading.explain import first_blank, message_flaw
+from tunix_eval.data.reading.jsonl import IdTable, RecordFormat, encode, encode_lines
+from tunix_eval.data.reading.lines import Progress, Source, bytes_source
+from tunix_eval.data.reading.marks import bounded, has_long_number, key_marks, openings, spaced_colons
+from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.records import Trace
 
 TRACE_NAMESPACE = uuid.UUID("5b1f7a52-6f0e-5a86-9d4c-3c1f0c2e7a11")

@@ -1,0 +1,1 @@
+"""Datasets of traces: chosen, split, compared, written once, exported."""

@@ -1,0 +1,1 @@
+"""Traces as tokens with their loss mask, cut and packed."""
