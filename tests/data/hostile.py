@@ -84,6 +84,10 @@ FILES: dict[str, tuple[bytes, str]] = {
         SOUND + meta(b'{"t": "\\"\\u003a", "a": 1, "a": 2}'),
         ":2: a: occurs more than once in one object",
     ),
+    "duplicate_keys_hidden_by_a_colon.jsonl": (
+        SOUND + meta(b'{"t": ["\\u003a"], "a": 1, "a": 2}'),
+        ":2: a: occurs more than once in one object",
+    ),
     "duplicate_keys_hidden_by_quotes.jsonl": (
         SOUND + meta(b'{"t": "\\u0022:", "a": 1, "a": 2}'),
         ":2: a: occurs more than once in one object",

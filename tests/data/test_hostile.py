@@ -259,6 +259,10 @@ VALUES = st.recursive(
 
 @SETTINGS
 @given(st.lists(objects(VALUES), min_size=1, max_size=3), st.sampled_from(["\n", "\r\n", "\n\n", " \n"]))
+@example(['{"a":1, "a":[], "b":"\\u003A 1"}'], "\n")
+@example(['{"a":1, "a":[], "b":"\\u0022: 1"}'], "\n")
+@example(['{"a":1, "a":[], "b":"\\":"}'], "\n")
+@example(['{"a":1, "a":[], "b":":", ":":":"}'], "\n")
 def test_quick_tests_pass_no_line_that_a_close_look_refuses(metas: list[str], end: str) -> None:
     lines = [line().decode().strip()[:-1] + f', "meta": {text}}}' for text in metas]
     check(end.join(lines).encode())

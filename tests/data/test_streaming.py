@@ -13,7 +13,6 @@ from memory import peak_bytes
 from tunix_eval.data import (
     TraceCount,
     checked_traces,
-    lines,
     read_traces,
     read_traces_leniently,
     scan_traces,
@@ -21,6 +20,7 @@ from tunix_eval.data import (
     validate_traces,
     write_traces,
 )
+from tunix_eval.data.reading import lines
 from tunix_eval.data.reading.lines import BLOCK_BYTES
 from tunix_eval.errors import ArtifactError, DataError
 from tunix_eval.records import Step, Trace

@@ -171,7 +171,7 @@ def _sound(data: bytes, traces: list[Trace]) -> bool:
     surely_flat = openings(data) == 2 * len(traces) + steps + len(metas) and not has_long_number(data)
     nested = [] if surely_flat else [meta for meta in metas if not _is_flat(meta)]
     keys = (_TRACE_KEYS + 1) * len(traces) + _STEP_KEYS * steps + len(metas) + sum(map(len, metas))
-    more = [*map(_more_keys, rare), _inner_keys(nested)]
+    more = [*map(_more_keys, rare), _inner_keys(nested, data)]
     return None not in more and marks == keys + sum(filter(None, more))
 
 
@@ -202,13 +202,16 @@ def _more_keys(trace: Trace) -> int | None:
     return keys
 
 
-def _inner_keys(metas: list[dict[str, Any]]) -> int | None:
-    """Count the keys in what metas hold, without their own; None where that is not sure, or a limit may be broken."""
+def _inner_keys(metas: list[dict[str, Any]], data: bytes) -> int | None:
+    """Count the keys in what metas hold, without their own, and what `key_marks` takes for keys in their texts.
+
+    None where the lines that they stand in may write those texts in another way, or a limit may be broken.
+    """
     if not metas:
         return 0
     held = encode_lines(metas)
-    # A quote that is part of a text may stand in the file as another escape, and count there as no key.
-    if b'\\":' in held or not bounded(held):
+    # A quote or a colon that the file writes as \u0022 or \u003a would count here alone, and hide a repeated key.
+    if b"\\u0022" in data or b"\\u003" in data or not bounded(held):
         return None
     return held.count(b'":') - sum(map(len, metas))
 
