@@ -66,7 +66,7 @@ def test_lines_of_another_format_become_traces_by_their_keys():
     )
     assert (len(found.traces), len({trace.id for trace in found.traces}), found.rejected) == (200, 200, [])
     assert [trace.final_answer for trace in found.traces[:3]] == ["18", "3", "70000"]
-    assert found.traces[0].steps[0].content == "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day."
+    assert [len(trace.steps) for trace in found.traces[:3]] == [2, 2, 4]
     assert {len(trace.meta) for trace in found.traces} == {1}
 
 

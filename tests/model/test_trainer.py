@@ -277,7 +277,7 @@ def with_weights(job, answer, stop, directory):
     return dataclasses.replace(job, rows=rows, directory=job.directory.parent / directory)
 
 
-def test_what_weighs_nothing_is_not_learned_and_what_weighs_is(make_job):
+def test_what_has_no_weight_is_not_learned_and_what_has_some_is(make_job):
     job = with_weights(make_job(steps=150), 0.0, 0.1, "weighted")
     train(job)
     assert lines_of(job)[-1].loss < 0.05
