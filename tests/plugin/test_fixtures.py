@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from projects import RUN_FILE, Project
@@ -172,7 +173,7 @@ def test_a_snapshot_shows_turns_ids_and_supervised_spans(project: Project, worke
     project.run("--snapshot-update", *workers).assert_outcomes(passed=1)
     text = (project.path / "__snapshots__" / "test_words.ambr").read_text()
     assert "trace bad: " in text
-    assert "  + <eos>" in text
+    assert re.search(r"^  \d \+ <eos>\n  ids\n  1 ", text, re.M)
     project.run(*workers).assert_outcomes(passed=1)
     project.write("words.toml", RUN_FILE.replace('renderer = "qa"', 'renderer = "qa"\nstyle = "none"'))
     changed = project.run(*workers)

@@ -51,7 +51,10 @@ def test_every_rule_can_be_called_and_is_reported(ruled: Project, workers: tuple
             "better('exact', than=None)",
             "tunix_gate.better: than is None, expected a run (tunix_train(...)) or a run file",
         ),
-        ("better('prefix', than='short.toml')", "no metric measured by run 'short' named 'prefix'; known: exact.*"),
+        (
+            "better('prefix', than='short.toml')",
+            "no metric measured by run 'short' named 'prefix'; known: exact; add it to *",
+        ),
         ("max_drop('exact', '150%')", "words/exact: *150%*"),
         ("at_most('exact', 1.5)", "words/exact: value 1.5 is on the wrong scale: exact lies from 0 to 1*"),
         ("non_inferior('exact', 0)", "tunix_gate.non_inferior: non_inferior needs a margin above 0*"),
