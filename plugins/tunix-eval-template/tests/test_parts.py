@@ -11,10 +11,10 @@ import pytest
 
 import tunix_eval_template
 from tunix_eval.data import contaminated, encode_trace, evalset_text, generate_dataset, read_evalset
-from tunix_eval.errors import DataError, RenderError, SpecError
+from tunix_eval.errors import DataError, RenderError, SpecError, TrainingError
 from tunix_eval.records import Batch, Completion, Conversation, EvalItem, TrainingJob, Turn
 from tunix_eval.specs import GenerationSpec, ModelSpec, TrainingSpec
-from tunix_eval.testing import check_renderer, check_scorer, check_tokenizer
+from tunix_eval.testing import check_generator, check_renderer, check_scorer, check_tokenizer
 from tunix_eval_template.dataset import held_out_endings, trace, word_endings, words
 from tunix_eval_template.generator import DRAWN_ENDINGS
 from tunix_eval_template.ngram import NgramModel, NgramTrainer
@@ -70,6 +70,10 @@ def test_no_held_out_word_is_trained_on_and_every_ending_is() -> None:
 def test_the_committed_evalset_is_the_generated_one() -> None:
     assert EVALSET.read_text(encoding="utf-8") == evalset_text(held_out_endings())
     assert read_evalset(EVALSET, "word-ending-heldout").sha256 == held_out_endings().sha256
+
+
+def test_the_generator_keeps_the_contract() -> None:
+    check_generator(DRAWN_ENDINGS)
 
 
 def test_equal_seeds_give_equal_traces_and_none_is_held_out() -> None:
@@ -172,3 +176,13 @@ def test_a_model_is_loaded_without_the_rows_that_it_was_trained_on(tmp_path: Pat
     loaded = NgramTrainer().load(dataclasses.replace(job, rows=Batch.empty()), "final")
     assert loaded.weights_sha256 == trained.weights_sha256
     assert loaded.generate([tokens[0, :1]], GenerationSpec(max_new_tokens=2), stop_ids=())[0].ids == (1, 2)
+
+
+def test_tokens_that_weigh_differently_are_refused(tmp_path: Path) -> None:
+    tokens = np.array([[0, 1, 2, 3]], np.int32)
+    rows = Batch(tokens, tokens >= 0, np.ones_like(tokens), tokens, loss_weights=np.full((1, 4), 0.5, np.float32))
+    job = TrainingJob(
+        rows, ModelSpec(preset="tiny"), TrainingSpec(epochs=1.0, rows=1, row_tokens=4), 0, 4, 3, None, tmp_path
+    )
+    with pytest.raises(TrainingError, match="take step_weight out of the run file"):
+        NgramTrainer().train(job, on_progress=lambda progress: None)

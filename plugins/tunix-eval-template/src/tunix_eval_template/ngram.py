@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tunix_eval.errors import SpecError, suggestion
+from tunix_eval.errors import SpecError, TrainingError, suggestion
 from tunix_eval.records import Batch, FloatArray, Generation, Progress, TokenArray, TrainingJob, TrainingResult
 from tunix_eval.specs import GenerationSpec
 
@@ -144,7 +144,12 @@ class NgramTrainer:
         """Train from the first step on; a run takes seconds, so that there is nothing to resume.
 
         The loss of a step is the cross-entropy of its supervised tokens before they are counted, in nats a token.
+
+        Raises:
+            TrainingError: tokens that weigh differently, which counting cannot do.
         """
+        if job.rows.loss_weights is not None:
+            raise TrainingError("trainer 'ngram' counts every token alike; take step_weight out of the run file")
         model, start = _model(job), time.perf_counter()
         total = job.training.steps or math.ceil((job.training.epochs or 0) * _rows(job) / job.training.rows)
         steps = min(total, job.stop_after or total)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tunix_eval.errors import DataError
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 18
 """Read at once. What is decoded of so much is still in the processor's cache when it is checked; of less, the checks
 of whole chunks would cost more than they save."""
 MAX_LINE_BYTES = 64 << 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from tunix_eval.data.reading.jsonl import IdTable, RecordFormat, encode, encode_
 from tunix_eval.data.reading.lines import Progress, Source, bytes_source
 from tunix_eval.data.reading.marks import bounded, has_long_number, key_marks, openings, spaced_colons
 from tunix_eval.data.reading.parquet import record_source
+from tunix_eval.data.reading.uuids import begun, finished
 from tunix_eval.records import Trace
 
 TRACE_NAMESPACE = uuid.UUID("5b1f7a52-6f0e-5a86-9d4c-3c1f0c2e7a11")
@@ -246,7 +246,7 @@ class IdMaker:
 
     def make(self, trace: Trace) -> str:
         """Return an id that no trace has yet."""
-        content = _NAMESPACE_SHA1.copy()
+        content = begun(TRACE_NAMESPACE).copy()
         content.update(encode(trace))
         mark = int.from_bytes(content.digest()[:8])
         while True:
@@ -255,7 +255,7 @@ class IdMaker:
                 occurrence = 1
             else:
                 occurrence = self._repeats[mark] = self._repeats.get(mark, 1) + 1
-            made = _uuid5(content, b"\n%d" % occurrence)
+            made = finished(content, b"\n%d" % occurrence)
             # A file may hold the ids that an earlier import made, beside lines without one.
             if made not in self._taken:
                 return made
@@ -272,21 +272,6 @@ def _with_ids(traces: Sequence[Trace], maker: IdMaker) -> list[Trace]:
 
 def _with_id(trace: Trace, maker: IdMaker) -> Trace:
     return msgspec.structs.replace(trace, id=maker.make(trace) if trace.id is None else str(trace.id))
-
-
-_NAMESPACE_SHA1 = hashlib.sha1(TRACE_NAMESPACE.bytes, usedforsecurity=False)
-
-
-def _uuid5(begun: Any, rest: bytes) -> str:
-    """Return what `str(uuid.uuid5(...))` does, from the SHA-1 of namespace and begun name, and the rest of the name.
-
-    Source: RFC 9562, section 5.5.
-    """
-    sha1 = begun.copy()
-    sha1.update(rest)
-    digits = sha1.hexdigest()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 class _Identity(msgspec.Struct, gc=False):

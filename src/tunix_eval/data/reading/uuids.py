@@ -16,13 +16,19 @@ def uuid5_text(namespace: uuid.UUID, name: str) -> str:
     >>> uuid5_text(uuid.NAMESPACE_DNS, "www.example.com")
     '2ed6657d-e927-568b-95e1-2665a8aea6a2'
     """
-    sha1 = _begun(namespace).copy()
-    sha1.update(name.encode("utf-8"))
-    digits = sha1.hexdigest()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+    return finished(begun(namespace), name.encode("utf-8"))
 
 
 @functools.lru_cache(16)
-def _begun(namespace: uuid.UUID) -> Any:
+def begun(namespace: uuid.UUID) -> Any:
+    """Return the SHA-1 of the namespace; copy it to go on."""
     return hashlib.sha1(namespace.bytes, usedforsecurity=False)
+
+
+def finished(sha1: Any, rest: bytes) -> str:
+    """Return the UUIDv5 from the SHA-1 of a namespace and the begun name, and the rest of the name."""
+    sha1 = sha1.copy()
+    sha1.update(rest)
+    digits = sha1.hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
