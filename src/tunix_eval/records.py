@@ -164,8 +164,7 @@ class Supervision:
     or a weight for each type of step, 1 for the others."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenSequence:
+class TokenSequence(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A rendered trace as tokens.
 
     text       <bos> user  2+2?  model  4     <end>  \\n

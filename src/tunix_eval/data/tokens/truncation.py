@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from tunix_eval.data.renderers.laws import BOS_NAMES
@@ -87,7 +88,7 @@ def _cut(
             spans.append(span if whole else Span(tokenizer.decode(ids.tolist()), span.control, span.reply))
             lengths.append(len(ids))
             weights.append(weight)
-    return replace(
+    return msgspec.structs.replace(
         sequence,
         spans=tuple(spans),
         ids=sequence.ids[kept],
