@@ -12,5 +12,4 @@ from records import Records
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Records:
     """A project without runs, and the current folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
     return Records(tmp_path, capsys)
