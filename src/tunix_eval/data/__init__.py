@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from tunix_eval.data.building.datasets import build_dataset, on_holdout_side, read_dataset, write_dataset
+from tunix_eval.data.building.datasets import build_dataset, on_holdout_side
 from tunix_eval.data.building.differences import DatasetDifference, TraceChange, diff_datasets, difference_text
 from tunix_eval.data.building.exports import EXPORT_FORMATS, export_lines, write_export
+from tunix_eval.data.building.folders import read_dataset, write_dataset
 from tunix_eval.data.building.manifests import STRATEGIES, dataset_key, manifest_text
 from tunix_eval.data.building.selection import select
 from tunix_eval.data.building.splits import ContaminatedItem, Contamination, contaminated, contamination, dedupe, split
