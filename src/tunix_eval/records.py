@@ -9,7 +9,7 @@ Axes: B rows, T tokens, V vocabulary, N items.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -304,6 +304,16 @@ class TrainingJob:
     """Stop after this many steps (a truncated run); the schedule stays that of the full run."""
     directory: Path
     """The run directory; the trainer writes metrics.jsonl, checkpoints/ and checkpoint-final/ into it."""
+    holdout: Batch | None = None
+    """Packed rows that are never trained on; training.holdout_steps, early_stopping and keep are about their loss."""
+    initial: Path | None = None
+    """A `checkpoint-final/` that the weights begin from; None draws them from the seed."""
+    mesh: Mapping[str, int] = field(default_factory=dict)
+    """Axis -> devices: `{"data": 4}` splits the rows of a step over four; empty for a single device."""
+    resume_from: int | None = None
+    """Go on from the checkpoint of this step; None from the newest sound one."""
+    stop_requested: Callable[[], str | None] = lambda: None
+    """Asked after every dispatch. A text, the reason, means: write a checkpoint and return what was done."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -333,6 +343,14 @@ class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
     """The model as built, presets resolved."""
     resumed_from: int | None = None
     """The step of the checkpoint that this training went on from."""
+    ended: Literal["complete", "early_stopping", "stopped"] = "complete"
+    """After all steps (or `stop_after`); for want of progress on the holdout; or on request, to be gone on with."""
+    best_step: int | None = None
+    """The step whose weights were kept, with keep = "best"."""
+    holdout_loss: float | None = None
+    """Of the weights that the run ends with, nats per supervised token."""
+    skipped_steps: tuple[int, ...] = ()
+    """Steps that changed nothing, by not_finite or spike."""
 
 
 class Generation(msgspec.Struct, frozen=True):

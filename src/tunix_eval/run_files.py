@@ -75,9 +75,11 @@ def _with_absolute_paths(table: Mapping[str, Any], folder: Path) -> dict[str, An
         return [resolved(one) for one in value] if isinstance(value, list | tuple) else value
 
     out = dict(table)
-    for key in ("dataset", "renderer", "tokenizer", "evalsets", "checkpoint"):
+    for key in ("dataset", "holdout", "renderer", "tokenizer", "evalsets", "checkpoint"):
         if key in out:
             out[key] = resolved(out[key])
+    if isinstance(out.get("model"), dict) and "init_from" in out["model"]:
+        out["model"] = out["model"] | {"init_from": resolved(out["model"]["init_from"])}
     if isinstance(out.get("predictions"), str):
         out["predictions"] = str((folder / out["predictions"]).resolve())
     if isinstance(out.get("gates"), list):

@@ -17,38 +17,64 @@ AnswerRuleName = Literal["answer", "hashes", "boxed", "tags", "last_number", "te
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"layers": 2, "width": 128, "heads": 4, "mlp_width": 512},
     "small": {"layers": 4, "width": 256, "heads": 4, "mlp_width": 1024},
+    "base": {"layers": 6, "width": 512, "heads": 8, "mlp_width": 2048},
+    "medium": {"layers": 12, "width": 768, "heads": 12, "mlp_width": 3072},
 }
-"""Sizes by name: about 0.5M and 4M parameters without embeddings."""
+"""Sizes by name: about 0.5M, 4M, 25M and 113M parameters without embeddings."""
+_SIZES = ("layers", "width", "heads", "mlp_width")
 
 
 class ModelSpec(StrictTable):
     """The decoder: a preset, or its sizes one by one; a size beside a preset overrides it."""
 
-    preset: Literal["tiny", "small"] | None = None
-    """`tiny` (2 layers, width 128) or `small` (4 layers, width 256)."""
+    preset: Literal["tiny", "small", "base", "medium"] | None = None
+    """`tiny` (2 layers, width 128), `small` (4, 256), `base` (6, 512) or `medium` (12, 768)."""
     layers: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=2)
     heads: int | None = Field(default=None, ge=1)
+    """Of the queries."""
+    kv_heads: int | None = Field(default=None, ge=1)
+    """Of keys and values, each shared by heads / kv_heads queries; by default as many as heads."""
+    head_width: int | None = Field(default=None, ge=2)
+    """By default width / heads."""
     mlp_width: int | None = Field(default=None, ge=1)
+    vocab_size: int | None = Field(default=None, ge=1)
+    """Rows of the embedding; by default the tokenizer's vocabulary, and never fewer."""
     rope_theta: float = Field(default=10_000.0, gt=0)
     qk_norm: bool = True
+    tied: bool = True
+    """Whether logits are products with the embedding, or with a matrix of their own."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of activations and products; weights, norms and the loss are float32. auto: bfloat16 on gpu and tpu."""
+    remat: bool = False
+    """Whether the backward pass computes each layer again, in place of keeping its activations."""
     init_std: float = Field(default=0.02, gt=0)
+    init_from: str | None = None
+    """The run, by id or by the path of its directory, whose trained weights this training begins from."""
 
     @model_validator(mode="after")
     def _sizes_are_known(self) -> ModelSpec:
         sizes = self.sizes()
-        missing = [name for name in ("layers", "width", "heads", "mlp_width") if name not in sizes]
+        missing = [name for name in _SIZES if name not in sizes]
         if missing:
             raise ValueError(f"no {', '.join(missing)}; name a preset ({', '.join(PRESETS)}) or give every size")
-        if sizes["width"] % sizes["heads"] or (sizes["width"] // sizes["heads"]) % 2:
+        if self.head_width is None and sizes["width"] % sizes["heads"]:
             raise ValueError(f"width {sizes['width']} over {sizes['heads']} heads is no even whole number")
+        if sizes["head_width"] % 2:
+            raise ValueError(f"a head is {sizes['head_width']} wide, expected an even number: RoPE turns pairs")
+        if sizes["heads"] % sizes["kv_heads"]:
+            raise ValueError(f"{sizes['heads']} heads are no multiple of {sizes['kv_heads']} kv_heads")
         return self
 
     def sizes(self) -> dict[str, int]:
-        """Return layers, width, heads and mlp_width with the preset resolved."""
-        sizes = dict(PRESETS[self.preset]) if self.preset else {}
-        own = {name: getattr(self, name) for name in ("layers", "width", "heads", "mlp_width")}
-        return sizes | {name: value for name, value in own.items() if value is not None}
+        """Return layers, width, heads, kv_heads, head_width and mlp_width with the preset and defaults resolved."""
+        own = {name: getattr(self, name) for name in (*_SIZES, "kv_heads", "head_width")}
+        sizes = PRESETS.get(self.preset or "", {}) | {name: value for name, value in own.items() if value is not None}
+        if "heads" in sizes:
+            sizes = {"kv_heads": sizes["heads"]} | sizes
+            if "width" in sizes:
+                sizes = {"head_width": sizes["width"] // sizes["heads"]} | sizes
+        return sizes
 
 
 class TrainingSpec(StrictTable):
@@ -67,16 +93,38 @@ class TrainingSpec(StrictTable):
     optimizer_options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of that optimizer, such as b2 or weight_decay."""
     learning_rate: float = Field(default=3e-4, gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    """wsd: warm-up, then constant, then a linear decay over the last decay_steps."""
     final_learning_rate: float = Field(default=0.05, ge=0, le=1)
     """What the schedule ends at, as a fraction of learning_rate."""
     warmup_steps: int = Field(default=0, ge=0)
+    decay_steps: int | None = Field(default=None, ge=1)
+    """Of wsd; by default a tenth of the steps."""
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Global gradient norm is clipped to this."""
+    decay_mask: Literal["all", "matrices"] = "all"
+    """What weight decay shrinks: every weight, or matrices alone (neither norms nor embeddings)."""
+    accumulate: int = Field(default=1, ge=1)
+    """Micro-batches that the rows of a step are computed in, one after another; every token weighs the same."""
+    holdout_steps: int = Field(default=50, ge=1)
+    """Where there is a holdout, its loss is measured after every so many steps, and after the last."""
+    early_stopping: int | None = Field(default=None, ge=1)
+    """Stop after so many measurements of the holdout's loss without a new best."""
+    keep: Literal["last", "best"] = "last"
+    """The weights that the run ends with: those of the last step, or of the lowest holdout loss."""
+    not_finite: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradient is not finite: training stops, or the step changes nothing."""
+    spike: Literal["ignore", "stop", "skip"] = "ignore"
+    """What becomes of a step whose loss is over spike_factor times the running mean of those before."""
+    spike_factor: float = Field(default=3.0, gt=1)
+    loss_chunk: int | None = Field(default=None, ge=1)
+    """Tokens whose logits are held at once; by default all where they are few, else as many as cost no speed."""
     steps_per_dispatch: int = Field(default=10, ge=1)
     """Steps in one compiled call; losses are logged for each of them."""
     checkpoint_steps: int = Field(default=200, ge=1)
     """A checkpoint is written at the first dispatch end after every so many steps."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Of a run that is not finished; older ones are deleted."""
     options: dict[str, Any] = Field(default_factory=dict)
     """For trainers of other packages; the built-in trainer takes none."""
 
@@ -97,6 +145,19 @@ class TrainingSpec(StrictTable):
             raise ValueError("neither steps nor epochs is given; take one")
         return self
 
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TrainingSpec:
+        if self.rows % self.accumulate:
+            raise ValueError(f"{self.rows} rows are no multiple of accumulate = {self.accumulate}")
+        if self.decay_steps is not None and self.schedule != "wsd":
+            raise ValueError(f'decay_steps is given, but the schedule is {self.schedule}; it belongs to "wsd"')
+        if self.steps is not None and self.warmup_steps + (self.decay_steps or 0) > self.steps:
+            raise ValueError(
+                f"a schedule of {self.warmup_steps} warm-up and {self.decay_steps or 0} decay steps is longer than the "
+                f"run of {self.steps} steps"
+            )
+        return self
+
 
 class GenerationSpec(StrictTable):
     """How completions are written: greedy, or sampled where there is a temperature."""
@@ -106,6 +167,14 @@ class GenerationSpec(StrictTable):
     """Prompts decoded at once; short batches are padded, so that it never depends on the number of items."""
     temperature: float = Field(default=0.0, ge=0)
     """Logits are divided by this before a token is drawn; 0 takes the likeliest token."""
+    top_k: int | None = Field(default=None, ge=1)
+    """Only the so many likeliest tokens are drawn from."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Only the likeliest tokens whose probabilities just reach this sum are drawn from."""
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    """Only tokens at least this fraction as probable as the likeliest one are drawn from."""
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
+    """A completion ends before the first of these texts that it would contain."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the draws; each item and repeat has draws of its own, whatever else is in the batch."""
     repeats: int = Field(default=1, ge=1)
@@ -118,6 +187,13 @@ class GenerationSpec(StrictTable):
                 f"{self.repeats} repeats at temperature 0 write the same text each time and measure nothing; "
                 "give a temperature, such as 0.7"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _filters_have_draws(self) -> GenerationSpec:
+        filters = [name for name in ("top_k", "top_p", "min_p") if getattr(self, name) is not None]
+        if filters and self.temperature == 0:
+            raise ValueError(f"{filters[0]} changes nothing at temperature 0; give a temperature, or take it out")
         return self
 
 
@@ -232,6 +308,8 @@ class RunSpec(EvalSpec):
     """Loss weight of the reasoning before the answer, which weighs 1; or a weight for each type of step."""
     truncation: Literal["error", "drop", "left", "right"] = "error"
     """What becomes of a trace longer than row_tokens: an error, left out (and counted), or cut at one end."""
+    holdout: Annotated[str | float | None, expected("a dataset, or a share of the prompts such as 0.05")] = None
+    """Never trained on; its loss is measured as training goes on. A dataset, or a share of the prompts of this one."""
     trainer: str = "flax"
     model: ModelSpec
     training: TrainingSpec

@@ -1,5 +1,6 @@
 import functools
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -201,6 +202,49 @@ def test_a_file_that_is_no_tokenizer_is_named_in_one_line(tmp_path, name, conten
         open_tokenizer(tmp_path / name, CONTROLS)
     assert str(tmp_path / name) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": {"type": "Nope"}}, "data did not match any variant of untagged enum ModelUntagged"),
+        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["z", "q"]]}}, "Token `z` out of vocabulary"),
+        ({"added_tokens": 5}, "invalid type"),
+        ({"added_tokens": ["<bos>", {"content": ["<bos>"]}]}, "invalid type"),
+        ({"normalizer": {"type": "Sequence", "normalizers": None}}, ".*NormalizerUntagged"),
+        ({"pre_tokenizer": 3}, ".*PreTokenizerUntagged"),
+        ({"version": "2.0"}, "Unknown tokenizer version '2.0'"),
+    ],
+)
+def test_a_file_that_the_library_refuses_is_named_with_its_reason_in_one_line(tmp_path, changes, reason):
+    whole = Tokenizer.from_file(str(tiny_tokenizers.byte_level(tmp_path / "a.json")))
+    path = tiny_tokenizers.save(whole, tmp_path / "b.json", **changes)
+    said = (
+        rf"{re.escape(str(path))}: tokenizers [\d.]+ cannot read it: {reason}[^\n]*; restore the file, or update [^\n]+"
+    )
+    with pytest.raises(DataError) as caught:
+        open_tokenizer(path, CONTROLS)
+    assert re.fullmatch(said, str(caught.value))
+
+
+def test_a_text_that_the_library_cannot_encode_is_refused_in_one_line(tmp_path):
+    whole = Tokenizer.from_file(str(tiny_tokenizers.byte_level(tmp_path / "a.json")))
+    model = {"type": "BPE", "vocab": {"a": 0}, "merges": [], "unk_token": "[UNK]"}
+    path = tiny_tokenizers.save(whole, tmp_path / "b.json", model=model)
+    tokenizer = open_tokenizer(path, CONTROLS)
+    with pytest.raises(RenderError) as caught:
+        tokenizer.encode("abc")
+    assert str(caught.value) == (
+        f"{path}: tokenizers cannot encode a text: Unk token `[UNK]` not found in the vocabulary; mend the file, or take "
+        "another tokenizer"
+    )
+
+
+@pytest.mark.parametrize("kind", ["byte level", "sentencepiece bpe"])
+def test_half_a_surrogate_pair_is_refused_whatever_the_library(tmp_path, kind):
+    tokenizer = open_tokenizer(KINDS[kind](tmp_path / "tokenizer.json"), CONTROLS)
+    with pytest.raises(RenderError, match="character 2 is half of a surrogate pair"):
+        tokenizer.encode("a\ud800")
 
 
 def test_a_directory_without_a_tokenizer_says_what_it_should_hold(tmp_path):

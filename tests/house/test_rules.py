@@ -16,8 +16,8 @@ JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "tensorstore"}
 EDGE = ("plugin/", "cli/")
 BRIDGE = "cli/bridge.py"
 """Where the command asks pytest for what is registered."""
-CATCHES_EVERYTHING = ("plugin/registry.py", "scoring/", "plugin/reporting.py", "report/")
-"""Where another's code is called: a plugin's offer, a scorer, a report."""
+CATCHES_EVERYTHING = ("plugin/registry.py", "scoring/", "plugin/reporting.py", "report/", "data/tokenizers/hf.py")
+"""Where another's code is called: a plugin's offer, a scorer, a report; and a library that raises `Exception` itself."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def forbidden_statements(module: Module) -> list[str]:
 
 
 def broad_excepts(module: Module) -> list[str]:
-    """`except Exception` stands at three edges, and uses what it caught; cleaning up and raising again is fine."""
+    """`except Exception` stands at a few edges, and uses what it caught; cleaning up and raising again is fine."""
     found = []
     for handler in (node for node in ast.walk(module.tree) if isinstance(node, ast.ExceptHandler)):
         caught = {ast.unparse(part) for part in ast.walk(handler.type)} if handler.type else {"BaseException"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,9 @@ class Options(NamedTuple):
     host_devices: int | None
     seed: int | None
     max_steps: int | None
+    mesh: dict[str, int] | None
+    resume_from: int | None
+    time_budget: float | None
     artifacts: str | None
     update_baselines: bool
     baseline_runs: int | None
@@ -52,6 +56,36 @@ def at_least(minimum: int) -> Callable[[str], int]:
     return number
 
 
+def mesh(text: str) -> dict[str, int]:
+    """Read `data=4`."""
+    axis, _, count = text.partition("=")
+    if axis != "data" or not count.isdecimal() or int(count) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}', expected data=N: rows are split over N devices")
+    return {axis: int(count)}
+
+
+def step_or_latest(text: str) -> int | None:
+    """Read `latest` or a step."""
+    if text == "latest":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}', expected latest or the step of a checkpoint, such as 400")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a length of time, in seconds.
+
+    >>> seconds("8h"), seconds("1h30m"), seconds("45s")
+    (28800.0, 5400.0, 45.0)
+    """
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    parts = [int(part or 0) for part in match.groups()] if match else [0]
+    if not any(parts):
+        raise argparse.ArgumentTypeError(f"'{text}', expected a time such as 8h, 90m or 1h30m")
+    return float(parts[0] * 3600 + parts[1] * 60 + parts[2])
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options and ini values."""
     group = parser.getgroup("tunix-eval", "tunix-eval: training, evaluation and regression gates")
@@ -77,6 +111,24 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="N",
         type=at_least(1),
         help="stop training after N steps; such a run is never taken for the full one and its gates are skipped",
+    )
+    option(
+        "mesh",
+        metavar="AXIS=N",
+        type=mesh,
+        help="split the rows of every step over N devices: data=4; with --tunix-host-devices 4 also without a GPU",
+    )
+    option(
+        "resume-from",
+        metavar="STEP",
+        type=step_or_latest,
+        help="where training that was stopped goes on: latest, or the step of a checkpoint (default: latest)",
+    )
+    option(
+        "time-budget",
+        metavar="TIME",
+        type=seconds,
+        help="stop training in time, checkpointed: 8h, 90m, 45s; the next session goes on",
     )
     option("artifacts", metavar="DIR", help="where runs and records go (default: artifacts/ in the root directory)")
     flag("update-baselines", "write baselines from this session's runs in place of comparing with them")

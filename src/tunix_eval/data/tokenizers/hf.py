@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from itertools import chain
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from tunix_eval.data.optional import optional_library
-from tunix_eval.data.tokenizers.vocabulary import (
-    control_ids,
-    cut_names,
-    decode_around,
-    free_pad_id,
-    missing_control,
-)
+from tunix_eval.data.tokenizers.vocabulary import FileTokenizer
 from tunix_eval.errors import DataError, RenderError
-from tunix_eval.records import TokenArray
+from tunix_eval.figures import printable
+
+_PLACE = re.compile(r" at line 1 column \d+$")
+"""In what we give to the library, which is not the file."""
 
 
-class HfTokenizer:
+class HfTokenizer(FileTokenizer):
     """A tokenizer.json, with three differences from how its library runs it.
 
     - Names of special tokens in a text are text; so are those of the renderer's control tokens, special or not.
@@ -36,21 +31,25 @@ class HfTokenizer:
 
     def __init__(self, document: dict[str, Any], control_tokens: tuple[str, ...], *, version: str, source: str) -> None:
         self.version = version
-        content = msgspec.json.encode(_as_spans_need_it(document, frozenset(control_tokens))).decode()
+        self._source = source
+        content = msgspec.json.encode(_as_spans_need_it(document, control_tokens)).decode()
         tokenizers = optional_library("tokenizers", extra="hf", needed_by=source)
-        self._tokenizer = tokenizers.Tokenizer.from_str(content)
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(content)
+        except Exception as error:
+            # The library raises no class of its own, but `Exception` itself.
+            if type(error) is not Exception:
+                raise
+            reason = _PLACE.sub("", printable(str(error)))
+            raise DataError(
+                f"{source}: tokenizers {tokenizers.__version__} cannot read it: {reason}; restore the file, or update "
+                "tokenizers where a later version wrote it"
+            ) from None
         self._tokenizer.encode_special_tokens = True
         added = self._tokenizer.get_added_tokens_decoder()
         special = {token.content: id_ for id_, token in added.items() if token.special}
-        self._known = sorted(special)
-        self._control = control_ids(self.name, control_tokens, self._tokenizer.token_to_id, self._known)
         size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-        self.pad_id = free_pad_id(special, self._control.values(), size)
-        self.vocab_size = max(size, self.pad_id + 1)
-        self._names = {id_: token.content for id_, token in added.items() if token.special}
-        self._names |= {id_: token for token, id_ in self._control.items()}
-        self._names.setdefault(self.pad_id, "<pad>")
-        self._never = frozenset(self._names)
+        super().__init__(control_tokens, dict(sorted(special.items())), self._tokenizer.token_to_id, size)
         alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
         self.lossless = _is_lossless(document, alphabet)
         """Whether every text decodes to itself for certain."""
@@ -76,71 +75,43 @@ class HfTokenizer:
         version = hashlib.sha256(data).hexdigest()[:12]
         return cls(document, control_tokens, version=version, source=str(file))
 
-    def encode(self, text: str) -> list[int]:
-        """Encode plain text; never gives the id of a special or control token."""
-        return self._mended(text, self._encoded([text])[0].ids)
-
-    def encode_batch(self, texts: Sequence[str]) -> tuple[TokenArray, npt.NDArray[np.int64]]:
-        """Return the ids of all texts, one after the other, and how many each has."""
-        encoded = self._encoded(texts)
-        pieces = [self._mended(text, one.ids) for text, one in zip(texts, encoded, strict=True)]
-        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        return np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum())), lengths
-
-    def control_id(self, token: str) -> int:
-        """Return the id of a control token.
-
-        Raises:
-            RenderError: the vocabulary has no such token.
-        """
-        id_ = self._control.get(token)
-        if id_ is None:
-            id_ = next((id_ for id_, name in self._names.items() if name == token), None)
-        if id_ is None:
-            raise missing_control(self.name, token, self._known)
-        return id_
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text, special and control tokens by name.
-
-        Raises:
-            RenderError: an id outside the vocabulary.
-        """
-        return decode_around(ids, self._names, self.vocab_size, self._text)
-
-    def _encoded(self, texts: Sequence[str]) -> list[Any]:
+    def _ids(self, texts: list[str]) -> list[list[int]]:
         try:
-            encoded: list[Any] = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        except UnicodeEncodeError as error:
-            raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
-        return encoded
+            return [one.ids for one in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            reason = printable(str(error))
+            raise RenderError(
+                f"{self._source}: tokenizers cannot encode a text: {reason}; mend the file, or take another tokenizer"
+            ) from None
 
     def _text(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
         return text
 
-    def _mended(self, text: str, ids: list[int]) -> list[int]:
-        """Return the ids, anew where the model itself took a name in the text for the token: from pieces without it."""
-        if self._never.isdisjoint(ids):
-            return ids
-        # <unk> is special too, and rightly given for what has no other id.
-        names = [name for name in map(self._names.__getitem__, self._never.intersection(ids)) if name in text]
-        if not names:
-            return ids
-        pieces = [piece for piece in cut_names(text, names) if piece]
-        return list(chain.from_iterable(one.ids for one in self._encoded(pieces)))
 
+def _as_spans_need_it(document: dict[str, Any], controls: tuple[str, ...]) -> dict[str, Any]:
+    """Return a tokenizer.json under which control tokens are special and nothing is put before or around a text.
 
-def _as_spans_need_it(document: dict[str, Any], controls: frozenset[str]) -> dict[str, Any]:
-    """Return a tokenizer.json under which control tokens are special and nothing is put before or around a text."""
+    What is not as in such files stays as it is, for the library to refuse.
+    """
     changed = dict(document, truncation=None, padding=None, post_processor=None)
-    changed["added_tokens"] = [
-        dict(token, special=token.get("special") or token.get("content") in controls)
-        for token in document.get("added_tokens") or []
-    ]
+    changed["added_tokens"] = _special_where(document.get("added_tokens") or [], controls)
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         changed[part] = _without_prefix(document.get(part))
     return changed
+
+
+def _special_where(added: Any, controls: tuple[str, ...]) -> Any:
+    if not isinstance(added, list):
+        return added
+    return [
+        dict(token, special=token.get("special") or token.get("content") in controls)
+        if isinstance(token, dict)
+        else token
+        for token in added
+    ]
 
 
 def _without_prefix(part: Any) -> Any:
@@ -151,9 +122,8 @@ def _without_prefix(part: Any) -> Any:
     if kind == "Prepend" or (kind == "Strip" and part.get("content") == " " and not part.get("stop")):
         return None
     if kind == "Sequence":
-        key = next((key for key in ("normalizers", "pretokenizers", "decoders") if key in part), "")
-        inner = [_without_prefix(one) for one in part.get(key, ())]
-        return dict(part, **{key: [one for one in inner if one is not None]})
+        lists = {key: map(_without_prefix, inner) for key, inner in part.items() if isinstance(inner, list)}
+        return part | {key: [one for one in inner if one is not None] for key, inner in lists.items()}
     if kind == "Metaspace":
         return dict({key: value for key, value in part.items() if key != "add_prefix_space"}, prepend_scheme="never")
     return dict(part, add_prefix_space=False) if "add_prefix_space" in part else part

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from tunix_eval.data.optional import optional_library
-from tunix_eval.data.tokenizers.vocabulary import (
-    control_ids,
-    cut_names,
-    decode_around,
-    free_pad_id,
-    missing_control,
-)
-from tunix_eval.errors import DataError, RenderError
-from tunix_eval.records import TokenArray
+from tunix_eval.data.tokenizers.vocabulary import FileTokenizer
+from tunix_eval.errors import DataError
 
 _CONTROL, _USER_DEFINED = 3, 4
 _NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"
 """`normalizer_spec { add_dummy_prefix: false }`; a message given twice is merged, the last value counts."""
 
 
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(FileTokenizer):
     """A sentencepiece model, with two differences from how its library runs it.
 
     - The renderer's control tokens are never found in a text, also where the model has them as user-defined symbols.
@@ -52,13 +41,7 @@ class SentencePieceTokenizer:
         pieces = [self._model.id_to_piece(id_) for id_ in range(size)]
         special = {piece: id_ for id_, piece in enumerate(pieces) if self._model.is_control(id_)}
         ids = {piece: id_ for id_, piece in enumerate(pieces)}
-        self._known = list(special)
-        self._control = control_ids(self.name, control_tokens, ids.get, self._known)
-        self._names = {id_: piece for piece, id_ in (special | self._control).items()}
-        self.pad_id = free_pad_id(special, self._control.values(), size)
-        self.vocab_size = max(size, self.pad_id + 1)
-        self._names.setdefault(self.pad_id, "<pad>")
-        self._never = frozenset(self._names)
+        super().__init__(control_tokens, special, ids.get, size)
 
     @classmethod
     def open(cls, path: Path, control_tokens: tuple[str, ...] = ()) -> SentencePieceTokenizer:
@@ -75,51 +58,13 @@ class SentencePieceTokenizer:
             raise DataError(f"{file}: cannot be read: {error.strerror}") from None
         return cls(data, control_tokens, version=hashlib.sha256(data).hexdigest()[:12], source=str(file))
 
-    def encode(self, text: str) -> list[int]:
-        """Encode plain text; never gives the id of a control symbol."""
-        return self._encoded([text])[0]
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        encoded: list[list[int]] = self._model.encode(texts, out_type=int)
+        return encoded
 
-    def encode_batch(self, texts: Sequence[str]) -> tuple[TokenArray, npt.NDArray[np.int64]]:
-        """Return the ids of all texts, one after the other, and how many each has."""
-        pieces = self._encoded(texts)
-        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        return np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum())), lengths
-
-    def control_id(self, token: str) -> int:
-        """Return the id of a control token.
-
-        Raises:
-            RenderError: the model has no such symbol.
-        """
-        id_ = self._control.get(token)
-        if id_ is None:
-            id_ = next((id_ for id_, name in self._names.items() if name == token), None)
-        if id_ is None:
-            raise missing_control(self.name, token, self._known)
-        return id_
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text, control tokens by name.
-
-        Raises:
-            RenderError: an id outside the vocabulary.
-        """
-        return decode_around(ids, self._names, self.vocab_size, self._model.decode)
-
-    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
-        try:
-            encoded: list[list[int]] = self._model.encode(list(texts), out_type=int)
-        except UnicodeEncodeError as error:
-            raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
-        return [
-            ids if self._never.isdisjoint(ids) else self._anew(text, ids)
-            for text, ids in zip(texts, encoded, strict=True)
-        ]
-
-    def _anew(self, text: str, ids: list[int]) -> list[int]:
-        """Return the ids of a text's pieces that hold no control token's name: one that is a normal piece too."""
-        pieces = cut_names(text, [self._names[id_] for id_ in self._never.intersection(ids)])
-        return list(chain.from_iterable(self._model.encode([piece for piece in pieces if piece], out_type=int)))
+    def _text(self, ids: list[int]) -> str:
+        text: str = self._model.decode(ids)
+        return text
 
 
 def _with_controls(model: bytes, controls: frozenset[str]) -> bytes:
