@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sentencepiece
 import tiny_tokenizers
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -205,26 +206,25 @@ def test_a_file_that_is_no_tokenizer_is_named_in_one_line(tmp_path, name, conten
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    "changes",
     [
-        ({"model": {"type": "Nope"}}, "data did not match any variant of untagged enum ModelUntagged"),
-        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["z", "q"]]}}, "Token `z` out of vocabulary"),
-        ({"added_tokens": 5}, "invalid type"),
-        ({"added_tokens": ["<bos>", {"content": ["<bos>"]}]}, "invalid type"),
-        ({"normalizer": {"type": "Sequence", "normalizers": None}}, ".*NormalizerUntagged"),
-        ({"pre_tokenizer": 3}, ".*PreTokenizerUntagged"),
-        ({"version": "2.0"}, "Unknown tokenizer version '2.0'"),
+        {"model": {"type": "Nope"}},
+        {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["z", "q"]]}},
+        {"added_tokens": 5},
+        {"added_tokens": ["<bos>"]},
+        {"added_tokens": [{"content": ["<bos>"]}]},
+        {"normalizer": {"type": "Sequence", "normalizers": None}},
+        {"pre_tokenizer": 3},
+        {"version": "2.0"},
     ],
 )
-def test_a_file_that_the_library_refuses_is_named_with_its_reason_in_one_line(tmp_path, changes, reason):
+def test_a_file_that_the_library_refuses_is_named_with_its_reason_in_one_line(tmp_path, changes):
     whole = Tokenizer.from_file(str(tiny_tokenizers.byte_level(tmp_path / "a.json")))
     path = tiny_tokenizers.save(whole, tmp_path / "b.json", **changes)
-    said = (
-        rf"{re.escape(str(path))}: tokenizers [\d.]+ cannot read it: {reason}[^\n]*; restore the file, or update [^\n]+"
-    )
     with pytest.raises(DataError) as caught:
         open_tokenizer(path, CONTROLS)
-    assert re.fullmatch(said, str(caught.value))
+    said = re.escape(f"{path}: tokenizers {tokenizers.__version__} cannot read it: ")
+    assert re.fullmatch(rf"{said}(?!.*column)[^\n]+; restore the file, or update tokenizers .+", str(caught.value))
 
 
 def test_a_text_that_the_library_cannot_encode_is_refused_in_one_line(tmp_path):
@@ -235,8 +235,8 @@ def test_a_text_that_the_library_cannot_encode_is_refused_in_one_line(tmp_path):
     with pytest.raises(RenderError) as caught:
         tokenizer.encode("abc")
     assert str(caught.value) == (
-        f"{path}: tokenizers cannot encode a text: Unk token `[UNK]` not found in the vocabulary; mend the file, or take "
-        "another tokenizer"
+        f"{path}: tokenizers cannot encode a text: Unk token `[UNK]` not found in the vocabulary; "
+        "mend the file, or take another tokenizer"
     )
 
 

@@ -17,7 +17,7 @@ EDGE = ("plugin/", "cli/")
 BRIDGE = "cli/bridge.py"
 """Where the command asks pytest for what is registered."""
 CATCHES_EVERYTHING = ("plugin/registry.py", "scoring/", "plugin/reporting.py", "report/", "data/tokenizers/hf.py")
-"""Where another's code is called: a plugin's offer, a scorer, a report; and a library that raises `Exception` itself."""
+"""Where another's code is called: a plugin's offer, a scorer, a report, a library that raises `Exception` itself."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tunix_eval.data.tokenizers.vocabulary import as_utf8
 from tunix_eval.errors import RenderError, suggestion
 from tunix_eval.records import TokenArray
 
@@ -45,10 +46,7 @@ class ByteTokenizer:
         Raises:
             RenderError: the text holds half of a surrogate pair.
         """
-        try:
-            return list(text.encode("utf-8"))
-        except UnicodeEncodeError as error:
-            raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
+        return list(as_utf8(text))
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[TokenArray, npt.NDArray[np.int64]]:
         """Return the ids of all texts, one after the other, and how many each has.
@@ -56,10 +54,7 @@ class ByteTokenizer:
         Raises:
             RenderError: a text holds half of a surrogate pair.
         """
-        try:
-            encoded = [text.encode("utf-8") for text in texts]
-        except UnicodeEncodeError as error:
-            raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
+        encoded = list(map(as_utf8, texts))
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         return np.frombuffer(b"".join(encoded), np.uint8).astype(np.int32), lengths
 

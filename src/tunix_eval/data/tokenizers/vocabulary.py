@@ -42,7 +42,7 @@ class FileTokenizer(ABC):
         self._control = {token: self._there(token, find(token)) for token in control_tokens}
         self.pad_id = free_pad_id(special, self._control.values(), size)
         self.vocab_size = max(size, self.pad_id + 1)
-        self._names = {id_: token for token, id_ in ({**special, **self._control}).items()}
+        self._names = {id_: token for token, id_ in {**special, **self._control}.items()}
         self._names.setdefault(self.pad_id, "<pad>")
         self._never = frozenset(self._names)
 
@@ -109,8 +109,11 @@ class FileTokenizer(ABC):
     def _encoded(self, texts: list[str]) -> list[list[int]]:
         try:
             encoded = self._ids(texts)
-        except UnicodeEncodeError as error:
-            raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
+        except (TypeError, UnicodeEncodeError):
+            # One library says of half a surrogate pair no more than that it takes only texts.
+            for text in texts:
+                as_utf8(text)
+            raise
         return [
             ids if self._never.isdisjoint(ids) else self._mended(text, ids)
             for text, ids in zip(texts, encoded, strict=True)
@@ -124,6 +127,18 @@ class FileTokenizer(ABC):
             return ids
         pieces = [piece for piece in cut_names(text, names) if piece]
         return list(chain.from_iterable(self._ids(pieces)))
+
+
+def as_utf8(text: str) -> bytes:
+    """Return a text's UTF-8 bytes.
+
+    Raises:
+        RenderError: the text holds half of a surrogate pair.
+    """
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RenderError(f"character {error.start + 1} is half of a surrogate pair; remove it") from None
 
 
 def free_pad_id(special: Mapping[str, int], controls: Iterable[int], size: int) -> int:
