@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -152,38 +152,47 @@ def _refuse(name: str) -> Any:
     raise ValueError(name)
 
 
-def examined(data: bytes) -> tuple[list[Trace], list[int]]:
-    """Return the sound records of a chunk, looked at line by line, and the numbers of the bad lines."""
+class Reading(NamedTuple):
+    """What a reader makes of bytes: its records and bad lines, by number; and of all of it, how many traces."""
+
+    records: list[tuple[int, Trace]]
+    bad: list[int]
+    whole: int | str
+    """Or what the error begins with."""
+
+
+def closely(data: bytes) -> Reading:
+    """Look at every line by itself."""
     records, bad = [], []
     for number, text in Chunk(data, 1).lines():
         found = TRACE_FORMAT.examine(text)
         if isinstance(found, Trace):
-            records.append(found)
+            records.append((number, found))
         else:
             bad.append(number)
-    return records, bad
+    ids = [str(record.id) for _, record in records if record.id is not None]
+    refused = bad or not records or len(set(ids)) < len(ids)
+    return Reading(records, bad, "fuzz:" if refused else len(records))
 
 
-def check(data: bytes) -> None:
-    records, bad = examined(data)
+def quickly(data: bytes) -> Reading:
+    """Read as the readers do, all lines at once where they are sound."""
     sifted = TRACE_FORMAT.sift(Chunk(data, 1))
-    assert (sifted.records, [problem.number for problem in sifted.problems]) == (records, bad)
-    assert len(sifted.numbers) == len(records)
-    for text in (text for _, text in Chunk(data, 1).lines()):
-        found = TRACE_FORMAT.examine(text)
-        if isinstance(found, Trace):
-            as_json = expected(text)
-            assert as_json is not None
-            assert TRACE_FORMAT.tidy(as_json) == found
+    records = list(zip(sifted.numbers, sifted.records, strict=True))
     whole, error = outcome(lambda given: parse_traces(given, "fuzz"), data)
-    if error is not None:
-        assert error.startswith("fuzz:")
-        ids = [str(record.id) for record in records if record.id is not None]
-        marked = data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b"))
-        assert bad or not records or len(set(ids)) < len(ids) or marked
-    else:
-        assert not bad
-        assert len(whole) == len(records)
+    bad = [problem.number for problem in sifted.problems]
+    return Reading(records, bad, len(whole) if error is None else error[:5])
+
+
+def by_json(data: bytes, numbers: Iterable[int]) -> list[tuple[int, Trace | None]]:
+    """Return the traces of some lines as the json module and the schema have them, steps in order."""
+    lines = dict(Chunk(data, 1).lines())
+    found = [(number, expected(lines[number])) for number in numbers]
+    return [(number, trace and TRACE_FORMAT.tidy(trace)) for number, trace in found]
+
+
+def sound_lines(reading: Reading) -> list[int]:
+    return [number for number, _ in reading.records]
 
 
 PIECES = (
@@ -211,7 +220,9 @@ DAMAGES = st.tuples(st.floats(0, 1), st.integers(0, 12), ODD)
 @example(SOUND[:-1] + b"\x0b")
 @example(b'{"a": "\xef\xbb\xbf"}')
 def test_random_bytes_are_traces_or_a_data_error(data: bytes) -> None:
-    check(data)
+    reading = closely(data)
+    assert quickly(data) == reading
+    assert by_json(data, sound_lines(reading)) == reading.records
 
 
 @SETTINGS
@@ -223,7 +234,9 @@ def test_sound_lines_that_were_damaged_are_traces_or_a_data_error(
     for place, cut, piece in damages:
         at = int(place * len(data))
         data = data[:at] + piece + data[at + cut :]
-    check(data)
+    reading = closely(data)
+    assert quickly(data) == reading
+    assert by_json(data, sound_lines(reading)) == reading.records
 
 
 SCALARS = [
@@ -265,7 +278,10 @@ VALUES = st.recursive(
 @example(['{"a":1, "a":[], "b":":", ":":":"}'], "\n")
 def test_quick_tests_pass_no_line_that_a_close_look_refuses(metas: list[str], end: str) -> None:
     lines = [line().decode().strip()[:-1] + f', "meta": {text}}}' for text in metas]
-    check(end.join(lines).encode())
+    data = end.join(lines).encode()
+    reading = closely(data)
+    assert quickly(data) == reading
+    assert by_json(data, sound_lines(reading)) == reading.records
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunix_eval.data import BUILTIN_RENDERERS, check_conversation
+from tunix_eval.data import BUILTIN_RENDERERS, broken_law, check_conversation
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Conversation, Span, Turn
 
@@ -20,15 +20,15 @@ TWO = (*PAIR, user("R"), model("B"))
 THINKING = "<think>\nt\n</think>\n\nA"
 
 
-def check(name, turns, system=None, replies=None):
+def rendered(renderer, turns, system=None):
+    """What a law is held against: the renderer, the conversation and its spans."""
     conversation = Conversation(turns, system)
-    renderer = BUILTIN_RENDERERS[name]
-    check_conversation(renderer, conversation, renderer.render(conversation, generation_prompt=False), replies=replies)
+    return renderer, conversation, renderer.render(conversation, generation_prompt=False)
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILTIN_RENDERERS) - {"chatml_vllm"}))
 def test_every_edition_trains_on_an_ordinary_exchange(name):
-    check(name, PAIR)
+    assert broken_law(*rendered(BUILTIN_RENDERERS[name], PAIR)) is None
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_every_edition_trains_on_an_ordinary_exchange(name):
     ],
 )
 def test_a_conversation_for_which_a_law_fails_is_refused_by_name(name, turns, system, replies, refusal):
-    edition = BUILTIN_RENDERERS[name].name
-    with pytest.raises(RenderError, match=f"^renderer '{edition}' breaks the law {refusal}"):
-        check(name, turns, system, replies)
+    edition = BUILTIN_RENDERERS[name]
+    with pytest.raises(RenderError, match=f"^renderer '{edition.name}' breaks the law {refusal}"):
+        check_conversation(*rendered(edition, turns, system), replies=replies)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_conversation_for_which_a_law_fails_is_refused_by_name(name, turns, sy
     ],
 )
 def test_what_keeps_the_laws_is_trained_on(name, turns, system, replies):
-    check(name, turns, system, replies)
+    assert broken_law(*rendered(BUILTIN_RENDERERS[name], turns, system), replies=replies) is None
 
 
 class Forging:
@@ -120,12 +120,9 @@ class Forging:
 
 
 def test_a_name_in_a_text_that_takes_effect_is_refused():
-    conversation = Conversation((user("a<end>b"), model("A")))
-    spans = Forging().render(conversation, generation_prompt=False)
     with pytest.raises(RenderError, match=r"'text cannot open a turn' .*<end> in a text changes which control tokens"):
-        check_conversation(Forging(), conversation, spans)
-    plain = Conversation(PAIR)
-    check_conversation(Forging(), plain, Forging().render(plain, generation_prompt=False))
+        check_conversation(*rendered(Forging(), (user("a<end>b"), model("A"))))
+    assert broken_law(*rendered(Forging(), PAIR)) is None
 
 
 class Thoughtful:
@@ -152,9 +149,6 @@ class Thoughtful:
     ],
 )
 def test_a_thought_that_opens_a_turn_is_refused(thought, reason):
-    conversation = Conversation((user("Q"), model("A", thought)))
-    spans = Thoughtful().render(conversation, generation_prompt=False)
     with pytest.raises(RenderError, match=f"breaks the law {reason}"):
-        check_conversation(Thoughtful(), conversation, spans)
-    plain = Conversation((user("Q"), model("A", "t")))
-    check_conversation(Thoughtful(), plain, Thoughtful().render(plain, generation_prompt=False))
+        check_conversation(*rendered(Thoughtful(), (user("Q"), model("A", thought))))
+    assert broken_law(*rendered(Thoughtful(), (user("Q"), model("A", "t")))) is None
