@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tunix_eval.digest import canonical_json
+from tunix_eval.errors import SpecError
 from tunix_eval.tables import KEY, StrictTable, expected
 
 Style = Literal["numbered", "plain", "tagged", "none"]
@@ -151,12 +153,32 @@ class TrainingSpec(StrictTable):
             raise ValueError(f"{self.rows} rows are no multiple of accumulate = {self.accumulate}")
         if self.decay_steps is not None and self.schedule != "wsd":
             raise ValueError(f'decay_steps is given, but the schedule is {self.schedule}; it belongs to "wsd"')
-        if self.steps is not None and self.warmup_steps + (self.decay_steps or 0) > self.steps:
-            raise ValueError(
-                f"a schedule of {self.warmup_steps} warm-up and {self.decay_steps or 0} decay steps is longer than the "
-                f"run of {self.steps} steps"
-            )
+        if self.steps is not None and (too_long := self._too_long(self.steps)):
+            raise ValueError(too_long)
         return self
+
+    def total_steps(self, rows: int) -> int:
+        """Return the optimizer steps of a full run, given the packed rows of its dataset.
+
+        Raises:
+            SpecError: so many epochs are fewer steps than the schedule takes.
+
+        >>> TrainingSpec(epochs=2, rows=4).total_steps(5), TrainingSpec(steps=7).total_steps(5)
+        (3, 7)
+        """
+        steps = self.steps or math.ceil((self.epochs or 0) * rows / self.rows)
+        if too_long := self._too_long(steps):
+            raise SpecError(f"training: {too_long}")
+        return steps
+
+    def _too_long(self, steps: int) -> str | None:
+        """Say that warm-up and decay take more than these steps, if they do."""
+        if self.warmup_steps + (self.decay_steps or 0) <= steps:
+            return None
+        return (
+            f"a schedule of {self.warmup_steps} warm-up and {self.decay_steps or 0} decay steps is longer than the "
+            f"run of {steps} steps"
+        )
 
 
 class GenerationSpec(StrictTable):

@@ -2,8 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunix_eval.model.order import row_indices, total_steps
-from tunix_eval.specs import TrainingSpec
+from tunix_eval.model.order import row_indices
 
 sizes = st.integers(1, 9)
 
@@ -25,9 +24,3 @@ def test_seeds_and_epochs_have_permutations_of_their_own():
     other = row_indices(1, rows=50, start=0, count=50)
     assert (first != second).any()
     assert (first != other).any()
-
-
-def test_epochs_round_up_to_whole_steps():
-    assert total_steps(TrainingSpec(epochs=1.5, rows=4), 10) == 4
-    assert total_steps(TrainingSpec(epochs=1, rows=32), 3) == 1
-    assert total_steps(TrainingSpec(steps=9, rows=4), 10) == 9

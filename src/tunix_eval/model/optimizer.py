@@ -11,18 +11,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
+import optax.contrib  # type: ignore[import-untyped]
 
 from tunix_eval.errors import SpecError, suggestion
 from tunix_eval.specs import TrainingSpec
 
 UNUSABLE = {
+    "dpsgd": "wants the gradient of every trace by itself",
     "lbfgs": "wants the loss as a function",
+    "momo": "wants the loss beside the gradients",
+    "momo_adam": "wants the loss beside the gradients",
     "noisy_sgd": "wants a random key",
     "optimistic_adam": "is deprecated in favour of optimistic_adam_v2",
     "rprop": "takes no schedule",
+    "schedule_free_adamw": "trains other weights than those to be judged",
+    "schedule_free_sgd": "trains other weights than those to be judged",
     "sm3": "takes no schedule",
+    "sophia": "wants the loss as a function",
 }
-"""Optimizers of optax that cannot be asked for by name, and why."""
+"""Optimizers of optax and optax.contrib that cannot be asked for by name, and why."""
+EMBEDDINGS = ("embedding", "unembedding")
+OUTPUT_FIRST = ("down",)
+"""Matrices that are stored as [out, in]; all others are [in, out]."""
+_MASKS = ("mask", "weight_decay_mask")
+"""What optax calls the argument that says which weights decay."""
 
 Schedule = Callable[[jax.Array], jax.Array]
 """Steps done (int32 scalar) to learning rate (float32 scalar)."""
@@ -31,11 +43,11 @@ Schedule = Callable[[jax.Array], jax.Array]
 @functools.cache
 def optimizer_names() -> tuple[str, ...]:
     """Return the names of optax optimizers that take a learning-rate schedule and need nothing but gradients."""
-    return tuple(sorted(name for name in dir(optax) if _is_optimizer(name)))
+    return tuple(sorted({name for name in (*dir(optax), *dir(optax.contrib)) if _is_optimizer(name)}))
 
 
 def _is_optimizer(name: str) -> bool:
-    function = getattr(optax, name)
+    function = _function(name)
     if name.startswith(("_", "scale")) or name in UNUSABLE:
         return False
     if not inspect.isfunction(function) and not isinstance(function, functools.partial):
@@ -43,10 +55,17 @@ def _is_optimizer(name: str) -> bool:
     return next(iter(inspect.signature(function).parameters), None) == "learning_rate"
 
 
+def _function(name: str) -> Any:
+    """Return what optax, or else optax.contrib, has under a name."""
+    # Not by attribute: optax warns of names that have moved.
+    return vars(optax).get(name) or vars(optax.contrib).get(name)
+
+
 def learning_rates(training: TrainingSpec, total_steps: int) -> Schedule:
     """Return the schedule: a linear warm-up, then from the peak to `final_learning_rate` of it at the last step.
 
-    Step w of a warm-up of n steps (w from 1) has w/n of the peak, so that no step has a rate of zero.
+    Step w of a warm-up of n steps (w from 1) has w/n of the peak, so that no step has a rate of zero. `wsd` stays at
+    the peak until the last `decay_steps` steps (a tenth of all, where nobody says), over which it falls linearly.
 
     >>> spec = TrainingSpec(steps=5, learning_rate=1.0, schedule="linear", final_learning_rate=0.0, warmup_steps=2)
     >>> schedule = learning_rates(spec, 5)
@@ -54,16 +73,20 @@ def learning_rates(training: TrainingSpec, total_steps: int) -> Schedule:
     [0.5, 1.0, 0.667, 0.333, 0.0]
     """
     warmup, peak, floor = training.warmup_steps, training.learning_rate, training.final_learning_rate
-    last_of_warmup = max(warmup - 1, 0)
-    decay_steps = max(total_steps - 1 - last_of_warmup, 1)
+    last_at_peak = max(warmup - 1, 0)
+    if training.schedule == "wsd":
+        tenth = max(min(total_steps // 10, total_steps - warmup), 1)
+        last_at_peak = total_steps - 1 - (training.decay_steps or tenth)
+    decay_steps = max(total_steps - 1 - last_at_peak, 1)
 
     def schedule(step: jax.Array) -> jax.Array:
         done = jnp.asarray(step).astype(jnp.float32)
         rise = jnp.minimum((done + 1.0) / max(warmup, 1), 1.0)
-        progress = jnp.clip((done - last_of_warmup) / decay_steps, 0.0, 1.0)
+        progress = jnp.clip((done - last_at_peak) / decay_steps, 0.0, 1.0)
         shapes = {
             "constant": jnp.ones_like(progress),
             "linear": 1.0 - progress,
+            "wsd": 1.0 - progress,
             "cosine": 0.5 * (1.0 + jnp.cos(math.pi * progress)),
         }
         fall = 1.0 if training.schedule == "constant" else floor + (1.0 - floor) * shapes[training.schedule]
@@ -75,29 +98,69 @@ def learning_rates(training: TrainingSpec, total_steps: int) -> Schedule:
 def build_optimizer(training: TrainingSpec, schedule: Schedule) -> optax.GradientTransformation:
     """Return clipping by the global norm, then the named optimizer at the schedule's rate.
 
+    Muon is given the matrices of the layers; embeddings, norms and biases go to the Adam beside it.
+
     Raises:
-        SpecError: optax has no such optimizer, or it refuses the options.
+        SpecError: optax has no such optimizer, it refuses the options, or it has no weight decay to mask.
     """
-    name, options = training.optimizer, training.optimizer_options
+    name = training.optimizer
     known = optimizer_names()
     if name not in known:
         if name in UNUSABLE:
             raise SpecError(f"training.optimizer: {name} {UNUSABLE[name]}; choose one of {', '.join(known)}")
         listed = suggestion(name, known) or f" Known: {', '.join(known)}."
         raise SpecError(f"training.optimizer: optax has no optimizer '{name}'.{listed}")
-    _check_options(name, options)
+    _check_options(name, training.optimizer_options)
+    options = training.optimizer_options | _masks(training)
     try:
-        optimizer: optax.GradientTransformation = getattr(optax, name)(schedule, **options)
+        optimizer: optax.GradientTransformation = _function(name)(schedule, **options)
         _try(optimizer)
     except (TypeError, ValueError, AttributeError) as error:
-        raise SpecError(f"training.optimizer_options: {name} refuses {options}: {error}") from None
+        raise SpecError(f"training.optimizer_options: {name} refuses {training.optimizer_options}: {error}") from None
     if training.clip_norm is None:
         return optimizer
     return optax.chain(optax.clip_by_global_norm(training.clip_norm), optimizer)
 
 
+def are_matrices(params: Any) -> Any:
+    """Return the tree with True for the matrices of the layers, False for embeddings, norms and biases."""
+    return jax.tree.map_with_path(
+        lambda path, leaf: leaf.ndim == 2 and str(path[-1].key).rpartition(".")[2] not in EMBEDDINGS, params
+    )
+
+
+def _masks(training: TrainingSpec) -> dict[str, Any]:
+    """Return the optimizer's arguments that say which weights are treated in which way."""
+    name, masks = training.optimizer, dict[str, Any]()
+    if name == "muon":
+        masks["muon_weight_dimension_numbers"] = _muon_axes
+    if training.decay_mask == "all":
+        return masks
+    argument = next((one for one in _MASKS if one in inspect.signature(_function(name)).parameters), None)
+    if argument is None:
+        raise SpecError(
+            f"training.decay_mask: {name} has no weight decay that could be masked; take decay_mask out, or choose an "
+            "optimizer such as adamw"
+        )
+    if argument in training.optimizer_options:
+        raise SpecError(f"training.decay_mask and optimizer_options.{argument} are both given; take one")
+    return masks | {argument: are_matrices}
+
+
+def _muon_axes(params: Any) -> Any:
+    """Return which axes of every matrix are input and output, by which Muon scales; None for what goes to Adam."""
+
+    def axes(path: tuple[Any, ...], matrix: bool) -> Any:
+        if not matrix:
+            return None
+        first = str(path[-1].key).rpartition(".")[2] in OUTPUT_FIRST
+        return optax.contrib.MuonDimensionNumbers(int(first), int(not first))
+
+    return jax.tree.map_with_path(axes, are_matrices(params))
+
+
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
-    takes = [option for option in inspect.signature(getattr(optax, name)).parameters if option != "learning_rate"]
+    takes = [option for option in inspect.signature(_function(name)).parameters if option != "learning_rate"]
     for option in options:
         if option not in takes:
             hint = suggestion(option, takes) or f" It takes: {', '.join(takes)}."
@@ -106,6 +169,6 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
 
 def _try(optimizer: optax.GradientTransformation) -> None:
     """Trace one update on shapes alone, so that an option of a wrong type is found before training."""
-    weights = {"matrix": jnp.zeros((2, 2)), "vector": jnp.zeros(2)}
+    weights = {"embedding": jnp.zeros((3, 2)), "matrix": jnp.zeros((2, 2)), "vector": jnp.zeros(2)}
     with jax.numpy_dtype_promotion("standard"):
         jax.eval_shape(lambda w: optimizer.update(w, optimizer.init(w), w), weights)

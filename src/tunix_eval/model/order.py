@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 import numpy.typing as npt
-
-from tunix_eval.specs import TrainingSpec
-
-
-def total_steps(training: TrainingSpec, rows: int) -> int:
-    """Return the optimizer steps that a spec asks for, given the packed rows of the dataset.
-
-    >>> total_steps(TrainingSpec(epochs=2, rows=4), 5), total_steps(TrainingSpec(steps=7), 5)
-    (3, 7)
-    """
-    if training.steps is not None:
-        return training.steps
-    assert training.epochs is not None
-    return math.ceil(training.epochs * rows / training.rows)
 
 
 def row_indices(seed: int, *, rows: int, start: int, count: int) -> npt.NDArray[np.int64]:

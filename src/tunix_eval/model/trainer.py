@@ -19,7 +19,7 @@ from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import abstract_params, initial_params
 from tunix_eval.model.generation import FlaxModel
 from tunix_eval.model.metrics import MetricLine, append_metrics, read_metrics, rewrite_metrics
-from tunix_eval.model.order import row_indices, total_steps
+from tunix_eval.model.order import row_indices
 from tunix_eval.model.steps import StackedBatches, StepMetrics, TrainState, initial_state, train_steps
 from tunix_eval.model.weights import weights_sha256
 from tunix_eval.records import Model, Progress, TrainingJob, TrainingResult
@@ -109,7 +109,7 @@ class _Run:
         self.job = job
         self.config = _config(job)
         self.rows = len(job.rows.tokens)
-        self.total_steps = total_steps(job.training, self.rows)
+        self.total_steps = job.training.total_steps(self.rows)
         self.last_step = min(self.total_steps, job.stop_after or self.total_steps)
         self.metrics: Path = job.directory / "metrics.jsonl"
         self.checkpoints: Path = job.directory / "checkpoints"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -191,11 +190,8 @@ class Prepared:
     def total_steps(self) -> int:
         """Optimizer steps of the full run."""
         training = self.spec.training
-        if training.steps is not None:
-            return training.steps
-        if training.epochs is None:
-            raise AssertionError("specs.TrainingSpec lets no table through that has neither steps nor epochs")
-        return math.ceil(training.epochs * len(self.rows.tokens) / training.rows)
+        # Where the steps are given, nothing has to be packed to know them.
+        return training.total_steps(0 if training.steps else len(self.rows.tokens))
 
     def check_contamination(self, evalset: Evalset) -> None:
         """Refuse an evalset of which a prompt was trained on."""
