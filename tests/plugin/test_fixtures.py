@@ -76,7 +76,7 @@ def test_gate_that_fails(tunix_gate):
     tunix_gate.at_most("exact", 0.5)
 
 def test_session(tunix_session):
-    assert tunix_session.evalset("word-ending-heldout").items[0].id == "bab"
+    assert tunix_session.library.evalset("word-ending-heldout").items[0].id == "bab"
 """
 
 

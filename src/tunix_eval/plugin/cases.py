@@ -25,6 +25,6 @@ def cases_of(metafunc: pytest.Metafunc) -> list[Case]:
         if spec is None or len(spec.evalsets) != 1:
             raise SpecError('takes tunix_case and names no evalset: mark it with @pytest.mark.tunix_evalset("name")')
         reference = spec.evalsets[0]
-    evalset = session.evalset(reference, folder=folder)
+    evalset = session.library.evalset(reference, folder=folder)
     cases = CaseSet(session, evalset)
     return [Case(cases, item) for item in evalset.items]

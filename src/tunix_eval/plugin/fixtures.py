@@ -64,7 +64,7 @@ def tunix_device(tunix_session: Session) -> Device:
 @pytest.fixture
 def tunix_dataset(tunix_session: Session, _tunix_need: Need) -> Dataset:
     """The dataset of the marker tunix_dataset, else of the run file."""
-    return tunix_session.dataset(_tunix_need.dataset or _tunix_need.training().dataset)
+    return tunix_session.library.dataset(_tunix_need.dataset or _tunix_need.training().dataset)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def tunix_train(request: pytest.FixtureRequest, tunix_session: Session) -> Calla
     folder: Path = request.path.parent
 
     def train(spec: str, **overrides: Mapping[str, Any] | Any) -> Run:
-        return tunix_session.weights(tunix_session.spec(run_file_path(spec, folder), overrides, folder=folder))
+        return tunix_session.weights(tunix_session.library.spec(run_file_path(spec, folder), overrides, folder=folder))
 
     return train
 

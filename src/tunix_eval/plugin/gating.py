@@ -31,7 +31,7 @@ def gate_evalset(session: Session, spec: AnySpec, gate: GateSpec, marked: str | 
             f"gate {gate.rule}({gate.metric}) of run '{spec.name}' names no evalset, and the run file lists {listed}; "
             "add evalset = ... to the gate or the marker tunix_evalset"
         )
-    return session.evalset(reference)
+    return session.library.evalset(reference)
 
 
 def check_gate(session: Session, spec: AnySpec, gate: GateSpec, than: AnySpec | None = None) -> None:
@@ -72,7 +72,7 @@ def seeds_of(spec: AnySpec, count: int) -> list[AnySpec]:
 
 def compared_spec(session: Session, gate: GateSpec, folder: Path) -> AnySpec | None:
     """Return the spec that a `better` gate compares with, where it names one."""
-    return session.spec(run_file_path(gate.than, folder), {}) if gate.than else None
+    return session.library.spec(run_file_path(gate.than, folder), {}) if gate.than else None
 
 
 def judge(

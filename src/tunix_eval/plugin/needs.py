@@ -82,7 +82,7 @@ class Need:
         """
         if self.evalset is None:
             raise SpecError('no evalset: mark the test with @pytest.mark.tunix_evalset("name")')
-        return session.evalset(self.evalset)
+        return session.library.evalset(self.evalset)
 
 
 def need_of(session: Session, item: pytest.Item) -> Need:
@@ -184,13 +184,13 @@ def named_spec(session: Session, item: pytest.Item, folder: Path) -> AnySpec | N
     keys = {key: value for key, value in mark.kwargs.items() if key != name}
     if mark.name == "tunix_predictions":
         keys |= {} if repeats is None else {"repeats": repeats}
-        return session.predictions_spec((folder / _argument(mark, name)).resolve(), keys)
+        return session.library.predictions_spec((folder / _argument(mark, name)).resolve(), keys)
     path = run_file_path(_argument(mark, name), folder)
     if repeats is not None:
-        trains = not isinstance(session.spec(path, keys, folder=folder), PredictionsSpec)
+        trains = not isinstance(session.library.spec(path, keys, folder=folder), PredictionsSpec)
         more = {"generation": {**keys.get("generation", {}), "repeats": repeats}} if trains else {"repeats": repeats}
         keys |= more
-    return session.spec(path, keys, folder=folder)
+    return session.library.spec(path, keys, folder=folder)
 
 
 def _repeats(mark: pytest.Mark | None) -> int | None:

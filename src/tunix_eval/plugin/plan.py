@@ -123,7 +123,7 @@ def _note_left_out(
     session: Session, plan: Plan, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item]
 ) -> None:
     """Say which [[gates]] of a run file that tests name are decided nowhere in this session."""
-    named = {name: found for name, found in session.run_files().items() if found[1].gates}
+    named = {name: found for name, found in session.library.run_files().items() if found[1].gates}
     collected = {str(item.path) for item in (*items, *deselected)} if named else set()
     decided = {
         (need.spec.name, gate.rule, gate.metric) for need in plan.needs.values() if need.spec for gate in need.gates
@@ -196,13 +196,13 @@ def _check_data(session: Session, need: Need) -> None:
         if isinstance(spec, RunSpec):
             session.prepared(spec)
         for reference in spec.evalsets:
-            session.evalset(reference)
+            session.library.evalset(reference)
     if need.dataset is not None:
-        session.dataset(need.dataset, folder=need.folder)
+        session.library.dataset(need.dataset, folder=need.folder)
     if need.renderer is not None:
         make_format(session.registry, renderer=need.renderer, tokenizer="bytes", style=None)
     if need.evalset is not None:
-        _check_evalset(session, spec, session.evalset(need.evalset, folder=need.folder))
+        _check_evalset(session, spec, session.library.evalset(need.evalset, folder=need.folder))
 
 
 def _check_evalset(session: Session, spec: AnySpec | None, evalset: Evalset) -> None:
@@ -332,7 +332,7 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
         else:
             _note_truncation(session, plan, spec)
             plan.training[identity.run_id] = (spec, identity.stop_after or session.prepared(spec).total_steps)
-    plan.evalsets |= {session.evalset(need.evalset).name} if need.evalset else set()
+    plan.evalsets |= {session.library.evalset(need.evalset).name} if need.evalset else set()
     for gate in need.gates:
         evalset = gate_evalset(session, need.spec, gate, need.evalset)
         plan.evalsets.add(evalset.name)

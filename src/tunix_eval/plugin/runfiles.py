@@ -33,7 +33,7 @@ class RunFile(pytest.File):
             yield off
             return
         try:
-            spec = Session.open(self.config).spec(self.path, {})
+            spec = Session.open(self.config).library.spec(self.path, {})
         except TunixEvalError as error:
             raise self.CollectError(with_short_paths(self.config, str(error))) from None
         folder = self.path.parent

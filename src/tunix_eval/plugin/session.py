@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tunix_eval.data import DataWarning
 from tunix_eval.digest import canonical_json
-from tunix_eval.errors import ArtifactError, DataError, RunMissingError, SpecError, UnknownNameError
+from tunix_eval.errors import ArtifactError, RunMissingError, SpecError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.evaluation import (
@@ -28,6 +24,7 @@ from tunix_eval.plugin.evaluation import (
     record,
     written,
 )
+from tunix_eval.plugin.library import Library
 from tunix_eval.plugin.options import Options
 from tunix_eval.plugin.prepare import Prepared, format_of_spec, prompts_sha256, refuse_contamination
 from tunix_eval.plugin.progress import every_ten_seconds
@@ -37,13 +34,11 @@ from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, prediction
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
-from tunix_eval.records import Dataset, Evalset, Model, Progress
+from tunix_eval.records import Evalset, Model, Progress
 from tunix_eval.report import delta_report
-from tunix_eval.run_files import read_run_file
 from tunix_eval.settings import Settings, read_settings
 from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
 from tunix_eval.store import RunManifest, Store, verify_run, write_atomic
-from tunix_eval.tables import KEY, validated
 
 
 @dataclass
@@ -57,11 +52,10 @@ class Session:
     root: Path
     store: Store
     notify: Callable[[str], None]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row]
     """What happened since the last test report; the reporter takes it along."""
-    _specs: dict[tuple[str, str], AnySpec] = field(default_factory=dict)
-    _datasets: dict[str, Dataset] = field(default_factory=dict)
-    _evalsets: dict[str, Evalset] = field(default_factory=dict)
+    library: Library
+    """The run files, datasets and evalsets that were read."""
     _prepared: dict[str, Prepared] = field(default_factory=dict)
     _sources: dict[str, Source] = field(default_factory=dict)
     _models: dict[tuple[str, Weights], Model] = field(default_factory=dict)
@@ -76,14 +70,17 @@ class Session:
             options = Options.of(config.option)
             settings = read_settings(config.rootpath)
             artifacts = Path(options.artifacts) if options.artifacts else config.rootpath / settings.artifacts
+            registry, rows = Registry(config), list[Row]()
             config.stash[SESSION_KEY] = cls(
                 config=config,
                 options=options,
                 settings=settings,
-                registry=Registry(config),
+                registry=registry,
                 root=config.rootpath,
                 store=Store(artifacts.resolve()),
                 notify=say(config),
+                rows=rows,
+                library=Library(config.rootpath, registry, options.seed, rows.append),
             )
         return config.stash[SESSION_KEY]
 
@@ -95,104 +92,14 @@ class Session:
             self.config.stash[DEVICE_KEY] = devices.choose(request, self.options.host_devices)
         return self.config.stash[DEVICE_KEY]
 
-    # ------------------------------------------------------------------------------------------------- what is asked
-
-    def spec(self, path: Path, overrides: Mapping[str, Any], *, folder: Path | None = None) -> AnySpec:
-        """Return a run file's spec with overrides said in a folder; --tunix-seed replaces the run file's seed."""
-        key = _spec_key(path, [overrides, str(folder)])
-        if key not in self._specs:
-            spec = read_run_file(path, overrides, overrides_folder=folder)
-            if isinstance(spec, RunSpec) and self.options.seed is not None and "seed" not in overrides:
-                spec = spec.model_copy(update={"seed": self.options.seed})
-            self._add_spec(key, spec)
-        return self._specs[key]
-
-    def predictions_spec(self, path: Path, keys: Mapping[str, Any]) -> PredictionsSpec:
-        """Return the spec of a predictions file that a marker names, with the keys that a run file may have."""
-        key = _spec_key(path, keys)
-        table = {"name": path.name.partition(".")[0]} | dict(keys) | {"predictions": str(path)}
-        if key not in self._specs:
-            self._add_spec(key, validated(PredictionsSpec, table, where="marker tunix_predictions"))
-        spec = self._specs[key]
-        assert isinstance(spec, PredictionsSpec)
-        return spec
-
-    def _add_spec(self, key: tuple[str, str], spec: AnySpec) -> None:
-        for (other, _), known in self._specs.items():
-            if known.name != spec.name or (known == spec and other == key[0]):
-                continue
-            if other != key[0]:
-                raise SpecError(f"{key[0]}: the name '{spec.name}' is taken by {other}; give one of the two another")
-            differing = [
-                field for field in type(spec).model_fields if getattr(known, field, None) != getattr(spec, field)
-            ]
-            raise SpecError(
-                f"{key[0]}: is judged in two ways under the name '{spec.name}' ({', '.join(differing)} differ), which "
-                'would share a baseline; give one of them another: name="..."'
-            )
-        self._specs[key] = spec
-
-    def run_files(self) -> dict[str, tuple[str, AnySpec]]:
-        """Return name -> path and spec of every run file that was read."""
-        return {spec.name: (path, spec) for (path, _), spec in self._specs.items()}
-
-    def dataset(self, reference: str, *, folder: Path | None = None) -> Dataset:
-        """Return a dataset by registered name or absolute path; the folder is that of the file which names it."""
-        if reference not in self._datasets:
-            with self._warnings_as_notes(), self._paths_of_names("dataset", reference, folder):
-                self._datasets[reference] = self.registry.dataset(reference)
-        return self._datasets[reference]
-
-    def evalset(self, reference: str, *, folder: Path | None = None) -> Evalset:
-        """Return an evalset by registered name or absolute path; the folder is that of the file which names it."""
-        if reference not in self._evalsets:
-            with self._warnings_as_notes(), self._paths_of_names("evalset", reference, folder):
-                evalset = self.registry.evalset(reference)
-            if not KEY.fullmatch(evalset.name):
-                raise DataError(f"evalset {reference}: its name {evalset.name!r} is no key; use letters, digits, . _ -")
-            for other, known in self._evalsets.items():
-                if known.name == evalset.name and known.sha256 != evalset.sha256:
-                    raise DataError(f"two evalsets are named '{evalset.name}': {other} and {reference}; rename one")
-            self._evalsets[reference] = evalset
-        return self._evalsets[reference]
-
-    @contextlib.contextmanager
-    def _paths_of_names(self, kind: str, name: str, folder: Path | None) -> Iterator[None]:
-        """Where a name is not known and a path of that name is there, say how the path is written."""
-        try:
-            yield
-        except UnknownNameError:
-            files = [
-                Path(path).parent
-                for (path, _), spec in self._specs.items()
-                if name in {getattr(spec, "dataset", None), *spec.evalsets}
-            ]
-            start = folder or next(iter(files), self.root)
-            for place in (start / "datasets", start, self.root / "datasets", self.root):
-                if (place / name).exists():
-                    written = os.path.relpath(place / name, start)
-                    written = written if os.sep in written else f"./{written}"
-                    raise SpecError(f"no {kind} is registered as '{name}'; for the path, write {written}") from None
-            raise
-
-    @contextlib.contextmanager
-    def _warnings_as_notes(self) -> Iterator[None]:
-        """Show data warnings at the end, whatever the session's filters make of warnings."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", DataWarning)
-            yield
-        for warning in caught:
-            if issubclass(warning.category, DataWarning):
-                self.rows.append(Note(str(warning.message)))
-            else:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
     def prepared(self, spec: RunSpec) -> Prepared:
         """Return a spec with its data."""
         judging = {"evalsets", "gates", "generation", "scorers", "answer", "correction"}
         key = canonical_json(spec.model_dump(mode="json", exclude=judging))
         if key not in self._prepared:
-            self._prepared[key] = Prepared(spec, self.dataset(spec.dataset), format_of_spec(self.registry, spec))
+            self._prepared[key] = Prepared(
+                spec, self.library.dataset(spec.dataset), format_of_spec(self.registry, spec)
+            )
         return self._prepared[key]
 
     # ------------------------------------------------------------------------------------------------------- runs
@@ -376,7 +283,7 @@ class Session:
             run.prepared.check_contamination(evalset)
             return
         key = run.manifest.dataset_key
-        known = key in self.registry.names("dataset") and self.dataset(key)
+        known = key in self.registry.names("dataset") and self.library.dataset(key)
         if known and known.content_sha256 == run.manifest.dataset_sha256:
             refuse_contamination(known, evalset)
         else:
@@ -426,12 +333,6 @@ class Session:
 
     def take_rows(self) -> list[dict[str, Any]]:
         """Return what happened since the last call, as plain values."""
-        rows, self.rows = self.rows, []
-        return [{"row": type(row).__name__, **msgspec.to_builtins(row)} for row in rows]
-
-
-def _spec_key(path: Path, said: Any) -> tuple[str, str]:
-    try:
-        return str(path), canonical_json(said)
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"overrides of {path}: {error}; expected finite numbers, texts, lists and tables") from None
+        rows = [{"row": type(row).__name__, **msgspec.to_builtins(row)} for row in self.rows]
+        self.rows.clear()
+        return rows

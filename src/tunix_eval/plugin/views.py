@@ -160,7 +160,7 @@ class Gate:
         if not hasattr(than, "spec") and not isinstance(than, str):
             raise SpecError(f"tunix_gate.better: than is {than!r}, expected a run (tunix_train(...)) or a run file")
         if isinstance(than, str):
-            other: AnySpec | Source = self.session.spec(run_file_path(than, self.need.folder), {})
+            other: AnySpec | Source = self.session.library.spec(run_file_path(than, self.need.folder), {})
             return self._decide("better", metric, arguments | {"than": than}, other)
         named = arguments | {"than": than.spec.name}
         return self._decide("better", metric, named, than.spec if isinstance(than.spec, RunSpec) else than)
