@@ -1,20 +1,361 @@
-"""A line every ten seconds of training."""
+"""How far long work is: a bar on a terminal, a line every ten seconds elsewhere, nothing under -q.
+
+    training addition [############..................] 240/600, loss 0.1234, 12,345 tokens/s, 1:20 left
+    training addition: step 240 of 600, loss 0.1234, 12,345 tokens/s, 1:20 left
+
+A worker of pytest-xdist has no terminal: it appends to a file below the session's directory, and the controller shows
+that. Light: the process that only prints loads nothing more.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
+import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
 
-from tunix_eval.records import Progress
+import pytest
 
 SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_BARS = 0.1
+_SECONDS_BETWEEN_READS = 0.5
+_SECONDS_AFTER_OTHERS = 2.0
+"""A bar waits so long after a test's report, so that the line of dots is not torn at each of them."""
+_BAR, _NARROW_BAR = 30, 10
 
 
-def every_ten_seconds(name: str, notify: Callable[[str], None]) -> Callable[[Progress], None]:
+class Task(NamedTuple):
+    """Work that goes on. It has a name of its own among what a session does at once."""
+
+    label: str
+    """`training addition`."""
+    unit: str
+    """`step` or `item`."""
+    done: int
+    total: int
+    detail: tuple[str, ...] = ()
+    """`loss 0.1234`, `12,345 tokens/s`; the last one goes first where the terminal is narrow."""
+    seconds_left: float | None = None
+
+
+class Display(Protocol):
+    """Where lines and tasks are shown, or sent to."""
+
+    def line(self, text: str) -> None:
+        """Show a line that stays."""
+        ...
+
+    def show(self, task: Task) -> None:
+        """Show where a task is; as often as one likes."""
+        ...
+
+    def over(self, label: str) -> None:
+        """Forget a task."""
+        ...
+
+
+class Update(Protocol):
+    """Tells how much of a task is done."""
+
+    def __call__(self, done: int, *detail: str) -> None:
+        """Say it, as often as one likes; the detail is shown beside it: `loss 0.1234`."""
+        ...
+
+
+@contextlib.contextmanager
+def shown(config: pytest.Config, label: str, *, unit: str, total: int) -> Iterator[Update]:
+    """Show a task while the block runs.
+
+        with shown(config, "training addition", unit="step", total=600) as update:
+            update(10, "loss 2.1", "9,000 tokens/s")
+
+    Call `update` as often as you like, from one thread. The time left goes by what was done between its first call and
+    its last, so that neither a compilation nor what was resumed counts.
+    """
+    display = display_of(config)
+    first: tuple[int, float] | None = None
+
+    def update(done: int, *detail: str) -> None:
+        nonlocal first
+        now = time.monotonic()
+        if first is None:
+            first = done, now
+        seconds_left = (total - done) * (now - first[1]) / (done - first[0]) if done > first[0] else None
+        display.show(Task(label, unit, done, total, detail, seconds_left))
+
+    display.show(Task(label, unit, 0, total))
+    try:
+        yield update
+    finally:
+        display.over(label)
+
+
+def display_of(config: pytest.Config) -> Display:
+    """Return the process's display, made at first use."""
+    if _DISPLAY_KEY not in config.stash:
+        config.stash[_DISPLAY_KEY] = _display(config)
+    return config.stash[_DISPLAY_KEY]
+
+
+def _display(config: pytest.Config) -> Display:
+    if config.get_verbosity() < 0:
+        return Nowhere()
+    if hasattr(config, "workerinput"):
+        from tunix_eval.plugin.session import Session
+
+        folder = Session.open(config).directory / "progress"
+        return Outbox(folder / f"{config.workerinput['workerid']}.jsonl")
+    if config.pluginmanager.get_plugin("terminalreporter") is None:
+        return Nowhere()
+    return Screen(config)
+
+
+_DISPLAY_KEY: pytest.StashKey[Display] = pytest.StashKey()
+
+
+# ------------------------------------------------------------------------------------------------------------ words
+
+
+def line_of(task: Task) -> str:
+    """Return where a task is as a line.
+
+    >>> line_of(Task("training a", "step", 200, 600, ("loss 0.1234",), 80.2))
+    'training a: step 200 of 600, loss 0.1234, 1:20 left'
+    """
+    return f"{task.label}: {', '.join((f'{task.unit} {task.done:,} of {task.total:,}', *task.detail, *_left(task)))}"
+
+
+def bar_of(task: Task, width: int) -> str:
+    """Return where a task is as a bar, no wider than this; what does not fit is left out.
+
+    >>> bar_of(Task("training a", "step", 200, 600, ("loss 0.1234", "9 tokens/s"), 80.2), 70)
+    'training a [####.........] 200/600, loss 0.1234, 9 tokens/s, 1:20 left'
+    >>> bar_of(Task("training a", "step", 200, 600, ("loss 0.1234", "9 tokens/s"), 80.2), 50)
+    'training a [###.......] 200/600, 1:20 left'
+    """
+    share = min(max(task.done / task.total, 0.0), 1.0) if task.total else 1.0
+    for kept in range(len(task.detail), -1, -1):
+        text = ", ".join((f"{task.done:,}/{task.total:,}", *task.detail[:kept], *_left(task)))
+        room = min(_BAR, width - len(task.label) - len(text) - 4)
+        if room >= _NARROW_BAR:
+            return f"{task.label} [{'#' * int(share * room):.<{room}}] {text}"
+    return _cut(f"{task.label} {task.done:,}/{task.total:,}", width)
+
+
+def _left(task: Task) -> tuple[str, ...]:
+    if task.seconds_left is None:
+        return ()
+    minutes, seconds = divmod(round(task.seconds_left), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{f'{hours}:{minutes:02}' if hours else minutes}:{seconds:02} left",)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(width, 0)]
+
+
+# ---------------------------------------------------------------------------------------------------------- displays
+
+
+class Nowhere:
+    """Under -q."""
+
+    def line(self, text: str) -> None:
+        """Show nothing."""
+
+    def show(self, task: Task) -> None:
+        """Show nothing."""
+
+    def over(self, label: str) -> None:
+        """Forget nothing."""
+
+
+class Screen:
+    """The terminal of the process that prints. Calls may come from two threads."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._terminal = cast("Any", config.pluginmanager.get_plugin("terminalreporter"))
+        self._writer = config.get_terminal_writer()
+        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
+        self._live = bool(self._terminal.isatty) and os.environ.get("TERM") != "dumb"
+        self._lock = threading.RLock()
+        self._tasks: dict[str, Task] = {}
+        self._told: dict[str, float] = {}
+        """Label -> when a line was last written about it."""
+        self._bar = 0
+        """Characters of the bar that stands there."""
+        self._drawn = self._others = -math.inf
+        """When the bar was last drawn, and made way for what others write."""
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        with self._lock, self._uncaptured():
+            self._erase()
+            self._fresh_line()
+            self._terminal.write_line(text)
+
+    def show(self, task: Task) -> None:
+        """Draw the bar, or write a line, if it is time to."""
+        now = time.monotonic()
+        with self._lock:
+            self._tasks[task.label] = task
+            if (
+                self._live
+                and now - self._drawn >= _SECONDS_BETWEEN_BARS
+                and now - self._others >= _SECONDS_AFTER_OTHERS
+            ):
+                self._drawn = now
+                self._draw()
+            elif not self._live and now - self._told.setdefault(task.label, now) >= SECONDS_BETWEEN_LINES:
+                self._told[task.label] = now
+                self.line(line_of(task))
+
+    def over(self, label: str) -> None:
+        """Take a task off the bar, which goes with the last one."""
+        with self._lock:
+            self._tasks.pop(label, None)
+            self._told.pop(label, None)
+            if self._bar:
+                self._draw()
+
+    def make_way(self) -> None:
+        """Erase the bar, because others are about to write."""
+        with self._lock, self._uncaptured():
+            self._others = time.monotonic()
+            self._erase()
+
+    def _draw(self) -> None:
+        width = int(self._writer.fullwidth) - 1
+        tasks = list(self._tasks.values())
+        text = bar_of(tasks[0], width) if len(tasks) == 1 else _cut(" | ".join(map(_short, tasks)), width)
+        with self._uncaptured():
+            if not self._bar:
+                self._fresh_line()
+            self._write(text)
+
+    def _erase(self) -> None:
+        if self._bar:
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        # Spaces, since not every terminal knows an escape code; raw, or pytest would count them to the line of dots.
+        back = "" if text else "\r"
+        self._writer.write_raw(f"\r{text}{' ' * (self._bar - len(text))}{back}", flush=True)
+        self._bar = len(text)
+
+    def _fresh_line(self) -> None:
+        self._terminal.ensure_newline()
+        if self._writer.width_of_current_line:
+            self._writer.line()
+
+    def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
+        made: contextlib.AbstractContextManager[None] = (
+            self._capture.global_and_fixture_disabled() if self._capture else contextlib.nullcontext()
+        )
+        return made
+
+
+def _short(task: Task) -> str:
+    return ", ".join((f"{task.label} {task.done:,}/{task.total:,}", *_left(task)))
+
+
+class Outbox:
+    """A worker's file: a JSON line for each thing to show. One that cannot be written is not worth stopping for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sent: dict[str, float] = {}
+
+    def line(self, text: str) -> None:
+        """Send a line."""
+        self._send({"line": text})
+
+    def show(self, task: Task) -> None:
+        """Send where a task is, if the last word on it is half a second old."""
+        now = time.monotonic()
+        if now - self._sent.get(task.label, -math.inf) >= _SECONDS_BETWEEN_READS:
+            self._sent[task.label] = now
+            self._send({"task": task})
+
+    def over(self, label: str) -> None:
+        """Send that a task is over."""
+        self._sent.pop(label, None)
+        self._send({"over": label})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(message)}\n")
+
+
+class Inbox:
+    """In the controller, shows what workers send.
+
+    A thread, because pytest-xdist calls no hook there while its workers are busy.
+    """
+
+    def __init__(self, folder: Path, screen: Screen) -> None:
+        self._folder, self._screen = folder, screen
+        self._read: dict[Path, int] = {}
+        """File -> bytes of it that were shown."""
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="tunix-eval progress", daemon=True)
+
+    def open(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def make_way(self) -> None:
+        """Erase the bar, because others are about to write."""
+        self._screen.make_way()
+
+    def close(self) -> None:
+        """Show what is left, and remove the files."""
+        self._closing.set()
+        self._thread.join()
+        self.show_new()
+        self._screen.make_way()
+        for path in self._read:
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+    def show_new(self) -> None:
+        """Show what was sent since the last call."""
+        for path in sorted(self._folder.glob("*.jsonl")):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                # A worker may be in the middle of a line.
+                lines = file.read().rpartition(b"\n")[0]
+                self._read[path] = self._read.get(path, 0) + (len(lines) + 1 if lines else 0)
+                for line in lines.splitlines():
+                    self._show(json.loads(line))
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_SECONDS_BETWEEN_READS):
+            self.show_new()
+
+    def _show(self, message: dict[str, Any]) -> None:
+        if "line" in message:
+            self._screen.line(message["line"])
+        elif "over" in message:
+            self._screen.over(message["over"])
+        else:
+            label, unit, done, total, detail, seconds_left = message["task"]
+            self._screen.show(Task(label, unit, done, total, tuple(detail), seconds_left))
+
+
+def every_ten_seconds(name: str, notify: Callable[[str], None]) -> Callable[[Any], None]:
     """Return a function that a trainer calls as often as it likes."""
     last = time.monotonic()
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: Any) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:

@@ -17,6 +17,7 @@ from tunix_eval.plugin.state import ROWS_KEY, SESSION_ID_KEY
 
 if TYPE_CHECKING:
     from tunix_eval.plugin.plan import Plan
+    from tunix_eval.plugin.progress import Inbox
     from tunix_eval.records import SessionReport
 
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
@@ -40,6 +41,7 @@ class Reporter:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self._inbox: Inbox | None = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -48,17 +50,32 @@ class Reporter:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self) -> None:
-        """Print the plan that a worker made; all workers make the same."""
+        """Print the plan that a worker made (all make the same), and from then on what workers say."""
         handover = _plan_handover(self.config)
         with contextlib.suppress(FileNotFoundError):
             line = handover.read_text(encoding="utf-8")
             handover.unlink()
             say(self.config)(line)
+            self._inbox = _inbox(self.config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Make way for the line of a test."""
+        if self._inbox is not None:
+            self._inbox.make_way()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what a test did."""
         self.config.stash[ROWS_KEY].extend(getattr(report, "tunix_rows", ()))
+        if self._inbox is not None:
+            self._inbox.make_way()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Show the last that workers said."""
+        if self._inbox is not None:
+            self._inbox.close()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print one table, and write the session's verdicts; nothing here can break the session."""
@@ -151,19 +168,27 @@ def print_plan(config: pytest.Config, plan: Plan | None) -> int:
 
 
 def say(config: pytest.Config, *, always: bool = False) -> Callable[[str], None]:
-    """Return a function that prints a line although pytest captures; silent in workers, and under -q unless always."""
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    quiet = config.get_verbosity() < 0 and not always
-    if terminal is None or quiet or hasattr(config, "workerinput"):
-        return lambda line: None
+    """Return a function that shows a line although pytest captures, a worker's too; under -q nothing unless always."""
 
     def tell(line: str) -> None:
-        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-            terminal.ensure_newline()
-            terminal.write_line(line)
+        from tunix_eval.plugin.progress import Screen, display_of
+
+        (Screen(config) if always else display_of(config)).line(line)
 
     return tell
+
+
+def _inbox(config: pytest.Config) -> Inbox | None:
+    """Return what shows the lines of workers, unless nothing is to be shown."""
+    from tunix_eval.plugin.progress import Inbox, Screen, display_of
+    from tunix_eval.plugin.session import Session
+
+    screen = display_of(config)
+    if not isinstance(screen, Screen):
+        return None
+    inbox = Inbox(Session.open(config).directory / "progress", screen)
+    inbox.open()
+    return inbox
 
 
 def with_short_paths(config: pytest.Config, text: str) -> str:
