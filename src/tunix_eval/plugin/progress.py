@@ -15,7 +15,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -349,20 +349,3 @@ class Inbox:
         else:
             label, unit, done, total, detail, seconds_left = message["task"]
             self._screen.show(Task(label, unit, done, total, tuple(detail), seconds_left))
-
-
-def every_ten_seconds(name: str, notify: Callable[[str], None]) -> Callable[[Any], None]:
-    """Return a function that a trainer calls as often as it likes."""
-    last = time.monotonic()
-
-    def on_progress(progress: Any) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES:
-            last = now
-            notify(
-                f"training {name}: step {progress.step} of {progress.total_steps}, loss {progress.loss:.4f}, "
-                f"{progress.tokens_per_second:,.0f} tokens/s"
-            )
-
-    return on_progress

@@ -27,14 +27,14 @@ from tunix_eval.plugin.evaluation import (
 from tunix_eval.plugin.library import Library
 from tunix_eval.plugin.options import Options
 from tunix_eval.plugin.prepare import Prepared, format_of_spec, prompts_sha256, refuse_contamination
-from tunix_eval.plugin.progress import every_ten_seconds
+from tunix_eval.plugin.progress import shown
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
 from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, predictions_row, run_row, warnings_of
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
-from tunix_eval.records import Evalset, Model, Progress
+from tunix_eval.records import Evalset, Model
 from tunix_eval.report import delta_report
 from tunix_eval.settings import Settings, read_settings
 from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
@@ -211,16 +211,20 @@ class Session:
             total = f"{prepared.total_steps} steps on {self.device.platform}"
             steps = f"{identity.stop_after} of {total}" if identity.stop_after else total
             self.notify(f"training {spec.name} ({identity.run_id}): seed {spec.seed}, {steps}")
-            manifest = train(
-                prepared,
-                identity,
-                store=self.store,
-                trainer=self.registry.trainer(spec.trainer),
-                source_sha256=self.registry.trainer_source(spec.trainer),
-                device=self.device,
-                root=self.root,
-                on_progress=self._progress(spec.name),
-            )
+            planned = identity.stop_after or prepared.total_steps
+            with shown(self.config, f"training {spec.name}", unit="step", total=planned) as update:
+                manifest = train(
+                    prepared,
+                    identity,
+                    store=self.store,
+                    trainer=self.registry.trainer(spec.trainer),
+                    source_sha256=self.registry.trainer_source(spec.trainer),
+                    device=self.device,
+                    root=self.root,
+                    on_progress=lambda now: update(
+                        now.step, f"loss {now.loss:.4f}", f"{now.tokens_per_second:,.0f} tokens/s"
+                    ),
+                )
             if self.options.retrain:
                 write_atomic(self._retrained(identity.run_id), "")
         return manifest, "resumed" if manifest.resumed_from else "trained"
@@ -233,9 +237,6 @@ class Session:
     def directory(self) -> Path:
         """Where this session's own records go; workers share it."""
         return self.store.root / "sessions" / self.config.stash[SESSION_ID_KEY]
-
-    def _progress(self, name: str) -> Callable[[Progress], None]:
-        return every_ten_seconds(name, self.notify)
 
     # ------------------------------------------------------------------------------------------------- evaluation
 
