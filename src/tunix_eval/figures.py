@@ -44,6 +44,19 @@ def p_text(p: float) -> str:
     return f"{p:.{min(4, max(2, 1 - math.floor(math.log10(p))))}f}"
 
 
+def bytes_text(count: float) -> str:
+    """Write a number of bytes.
+
+    >>> bytes_text(52_000_000), bytes_text(120)
+    ('52 MB', '120 B')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 def printable(text: str) -> str:
     r"""Escape line ends, control characters and whatever else a terminal would not show as it is.
 

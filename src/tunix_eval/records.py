@@ -289,6 +289,14 @@ class Generator:
 # ---------------------------------------------------------------------------------------------------- training
 
 
+def never() -> None:
+    """Answer that nothing asks a training to stop. By name, so that a job can be pickled."""
+
+
+def unheard(seconds: float) -> None:
+    """Hear how long a checkpoint took, and do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
     """Everything that a trainer is told."""
@@ -312,8 +320,10 @@ class TrainingJob:
     """Axis -> devices: `{"data": 4}` splits the rows of a step over four; empty for a single device."""
     resume_from: int | None = None
     """Go on from the checkpoint of this step; None from the newest sound one."""
-    stop_requested: Callable[[], str | None] = lambda: None
+    stop_requested: Callable[[], str | None] = never
     """Asked after every dispatch. A text, the reason, means: write a checkpoint and return what was done."""
+    on_saved: Callable[[float], None] = unheard
+    """Told after every checkpoint how many seconds it took until it was whole."""
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -1,5 +1,10 @@
+import contextlib
+import functools
 import resource
+import threading
+import time
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -93,25 +98,167 @@ def test_the_newest_sound_checkpoint_is_taken(tmp_path):
     assert checkpoints.newest(tmp_path / "nowhere", arrays(), at_most=3) is None
 
 
-def test_the_newest_two_are_kept_and_nothing_half_written(tmp_path):
-    for step in (5, 20, 100):
-        (tmp_path / str(step)).mkdir()
+def finished(folder, step):
+    (folder / str(step)).mkdir()
+    (folder / str(step) / checkpoints.DIGESTS).write_text("{}")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_newest_finished_ones_are_kept_and_nothing_half_written(tmp_path):
+    for step in (5, 20, 100, 120):
+        finished(tmp_path, step)
+    (tmp_path / "200").mkdir()
     (tmp_path / "200.orbax-checkpoint-tmp").mkdir()
-    checkpoints.prune(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["100", "20"]
+    checkpoints.prune(tmp_path, keep=3, upto=200)
+    assert names(tmp_path) == ["100", "120", "20"]
+    checkpoints.prune(tmp_path, keep=1, upto=200)
+    assert names(tmp_path) == ["120"]
 
 
-def test_a_disk_without_room_is_one_error_with_the_path(tmp_path, caplog):
+def test_whoever_goes_back_to_a_step_keeps_it_and_drops_what_came_later(tmp_path):
+    for step in (5, 10, 15, 20):
+        finished(tmp_path, step)
+    checkpoints.prune(tmp_path, keep=2, upto=10)
+    assert names(tmp_path) == ["10", "5"]
+
+
+def test_a_step_can_be_asked_for_and_one_that_is_not_there_lists_those_that_are(tmp_path):
+    for step in (4, 8, 12):
+        checkpoints.save(tmp_path / str(step), arrays(step))
+    step, found = checkpoints.of_step(tmp_path, arrays(), 8, at_most=99)
+    assert (step, float(found["params"]["blocks.0.w"][0, 0])) == (8, 8.0)
+    with pytest.raises(ArtifactError, match=r"no checkpoint of step 5 to go on from; there are: 4, 8, 12$"):
+        checkpoints.of_step(tmp_path, arrays(), 5, at_most=99)
+    with pytest.raises(ArtifactError, match=r"no checkpoint of step 12 to go on from; there are: 4, 8$"):
+        checkpoints.of_step(tmp_path, arrays(), 12, at_most=11)
+    with pytest.raises(ArtifactError, match=r"nowhere: no checkpoint of step 4 to go on from; there is none$"):
+        checkpoints.of_step(tmp_path / "nowhere", arrays(), 4, at_most=99)
+    payload(tmp_path / "8").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="damaged"):
+        checkpoints.of_step(tmp_path, arrays(), 8, at_most=99)
+
+
+def test_a_checkpoint_of_another_shape_is_never_passed_over(tmp_path):
+    for step in (4, 8):
+        checkpoints.save(tmp_path / str(step), arrays(step))
+    other = arrays() | {"params": {"blocks.0.w": jnp.zeros((2, 4)), "b": jnp.arange(3)}}
+    with pytest.raises(ArtifactError, match=r"/8: a checkpoint of another shape: it holds float32\[2,3\] as params\."):
+        checkpoints.newest(tmp_path, other, at_most=99)
+
+
+def writer(folder, *, keep=2, took=None):
+    return checkpoints.Writer(folder, keep=keep, on_saved=(took if took is not None else []).append)
+
+
+def test_what_is_saved_is_the_step_although_its_arrays_are_donated_at_once(tmp_path):
+    @functools.partial(jax.jit, donate_argnums=0)
+    def next_step(tree):
+        return jax.tree.map(lambda leaf: leaf + 1, tree)
+
+    tree = {"params": {"w": jnp.zeros((500, 500)), "b": jnp.arange(3)}, "step": jnp.int32(0)}
+    took = []
+    with writer(tmp_path, keep=9, took=took) as saving:
+        for step in range(1, 41):
+            given, tree = tree, next_step(tree)
+            assert given["params"]["w"].is_deleted()
+            if step % 10 == 0:
+                saving.save(step, tree)
+    assert checkpoints.finished_steps(tmp_path) == [10, 20, 30, 40]
+    for step in (10, 20, 30, 40):
+        found = checkpoints.restore(tmp_path / str(step), tree)
+        assert int(found["step"]) == step
+        np.testing.assert_array_equal(found["params"]["w"], np.full((500, 500), step))
+    assert len(took) == 4
+    assert min(took) > 0
+
+
+def test_a_training_goes_on_while_its_checkpoint_is_written(tmp_path):
+    saving = writer(tmp_path)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(step):
+        begun.set()
+        assert go_on.wait(60)
+
+    # Whatever comes first on the writer's thread keeps it busy, as a slow disk would.
+    saving._thread.submit(slow, 0)
+    with saving:
+        saving.save(1, arrays(1.0))
+        assert begun.wait(60)
+        saving.check()
+        assert checkpoints.finished_steps(tmp_path) == []
+        go_on.set()
+        saving.wait()
+        assert checkpoints.finished_steps(tmp_path) == [1]
+
+
+def test_a_writer_keeps_as_many_as_it_is_told(tmp_path):
+    with writer(tmp_path, keep=3) as saving:
+        for step in range(1, 7):
+            saving.save(step, arrays(step))
+    assert checkpoints.finished_steps(tmp_path) == [4, 5, 6]
+    assert names(tmp_path) == ["4", "5", "6"]
+
+
+@contextlib.contextmanager
+def files_up_to(size):
+    """Let no file grow beyond a size, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    noise = np.random.default_rng(0).random((500, 500))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
-        with pytest.raises(ArtifactError, match=r"/1: cannot be written: File too large; free space"):
-            checkpoints.save(tmp_path / "1", {"params": {"w": jnp.asarray(noise, jnp.float32)}})
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def noise():
+    return {"params": {"w": jnp.asarray(np.random.default_rng(0).random((500, 500)), jnp.float32)}}
+
+
+def test_a_disk_without_room_is_one_error_with_the_path_and_leaves_nothing(tmp_path, caplog):
+    found = r"/1: cannot be written: File too large \(about 1 MB are needed, .* are free\); free space"
+    with files_up_to(100_000), pytest.raises(ArtifactError, match=found):
+        checkpoints.save(tmp_path / "1", noise())
     assert caplog.text == ""
-    assert checkpoints.newest(tmp_path, arrays(), at_most=9) is None
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("limit", [100, 3_000, 100_000])
+def test_a_disk_that_fills_up_leaves_the_last_good_checkpoint_and_says_so(tmp_path, limit):
+    with writer(tmp_path, keep=1) as saving:
+        saving.save(10, noise())
+        saving.wait()
+        with files_up_to(limit):
+            saving.save(20, noise())
+            with pytest.raises(
+                ArtifactError, match="the checkpoint of step 10 is kept, and the same command"
+            ) as caught:
+                saving.wait()
+        assert str(caught.value).startswith(f"{tmp_path}/20")
+        assert "\n" not in str(caught.value)
+        assert names(tmp_path) == ["10"]
+        checkpoints.restore(tmp_path / "10", noise())
+        saving.save(30, noise())
+    assert names(tmp_path) == ["30"]
+
+
+def test_a_writer_says_at_the_next_step_that_the_disk_is_full(tmp_path):
+    with writer(tmp_path) as saving, files_up_to(100_000):
+        saving.save(10, noise())
+        with pytest.raises(ArtifactError, match="there is no earlier checkpoint"):  # noqa: PT012
+            for _ in range(6000):
+                saving.check()
+                time.sleep(0.01)
+
+
+def test_no_room_for_the_checkpoints_is_said_before_training(tmp_path):
+    large = {"params": {"w": jax.ShapeDtypeStruct((2**40, 2**10), jnp.float32)}}
+    with pytest.raises(ArtifactError, match=r"3 checkpoints and the final weights need about 1.8e\+04 TB, .* are free"):
+        checkpoints.check_room(tmp_path / "checkpoints", large, keep=2)
+    checkpoints.check_room(tmp_path / "checkpoints", noise(), keep=2)
 
 
 def test_a_disk_that_refuses_is_one_error_with_the_path(tmp_path):

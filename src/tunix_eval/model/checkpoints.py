@@ -11,20 +11,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
 import msgspec
+import numpy as np
 import orbax.checkpoint as ocp  # type: ignore[import-untyped]
 
 from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError
-from tunix_eval.model.files import cannot_write, write_atomically
+from tunix_eval.figures import bytes_text
+from tunix_eval.model.files import cannot_write, free_bytes, write_atomically
 
 DIGESTS = "digests.json"
-KEPT = 2
 
 Tree = Mapping[str, Any]
 """Nested dicts of arrays, or of shapes."""
@@ -39,45 +43,145 @@ class Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Relative path -> SHA-256."""
 
 
+class OtherArraysError(ArtifactError):
+    """A sound checkpoint of another model or optimizer; never passed over, for it is somebody's work."""
+
+
+class Writer:
+    """Writes the checkpoints of a training while it goes on, one after another.
+
+    Training waits for the copy to host memory alone. It waits for that, because the arrays are donated to the next
+    dispatch. Measured beside Orbax's own asynchronous checkpointer, which prepares its files before it returns: 1 ms
+    against 21 at 0.5M parameters, 7 against 40 at 4M.
+    """
+
+    def __init__(self, folder: Path, *, keep: int, on_saved: Callable[[float], None]) -> None:
+        """Write below a folder, keep so many sound checkpoints, and tell how many seconds each took."""
+        self.folder, self.keep, self.on_saved = folder, keep, on_saved
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._pending: Future[float] | None = None
+
+    def save(self, step: int, arrays: Tree) -> None:
+        """Begin to write the checkpoint of a step; the one before is complete when this returns.
+
+        Raises:
+            ArtifactError: the one before could not be written.
+        """
+        self.wait()
+        copies = jax.tree.map(np.array, arrays)
+        self._pending = self._thread.submit(self._write, step, copies)
+
+    def check(self) -> None:
+        """Raise what kept a checkpoint from being written, as soon as that is known.
+
+        Raises:
+            ArtifactError: the disk refuses.
+        """
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until everything is on disk.
+
+        Raises:
+            ArtifactError: the disk refuses.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self.on_saved(pending.result())
+
+    def _write(self, step: int, arrays: Tree) -> float:
+        started = time.perf_counter()
+        try:
+            save(self.folder / str(step), arrays)
+        except ArtifactError as error:
+            sound = finished_steps(self.folder)
+            kept = (
+                f"the checkpoint of step {sound[-1]} is kept, and the same command goes on from it"
+                if sound
+                else "there is no earlier checkpoint to go on from"
+            )
+            raise ArtifactError(f"{error}. Training stopped; {kept}") from None
+        prune(self.folder, keep=self.keep, upto=step)
+        return time.perf_counter() - started
+
+    def __enter__(self) -> Writer:
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what is being written; not after an interrupt, which means at once."""
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self._thread.shutdown(wait=not interrupted)
+        if kind is None:
+            self.wait()
+
+
 def save(directory: Path, arrays: Tree) -> None:
-    """Write arrays to a directory, in place of what it held.
+    """Write arrays to a directory, in place of what it held; what is half written is deleted where the disk refuses.
 
     Raises:
         ArtifactError: the disk refuses.
     """
     try:
-        # What a kill left half written stands beside it, under a longer name.
-        for old in directory.parent.glob(f"{directory.name}*"):
-            if old.name == directory.name or old.name.startswith(f"{directory.name}.orbax-checkpoint-tmp"):
-                shutil.rmtree(old)
+        _clear(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
         with _raised_not_logged(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
             checkpointer.save(directory.absolute(), args=ocp.args.StandardSave(arrays))
         files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in _files(directory)}
-    except (OSError, ValueError) as error:
-        raise cannot_write(directory, error) from None
-    digests = Digests(arrays=_described(arrays), files=files)
-    write_atomically(directory / DIGESTS, msgspec.json.format(msgspec.json.encode(digests, order="sorted")) + b"\n")
+        digests = Digests(arrays=_described(arrays), files=files)
+        write_atomically(directory / DIGESTS, msgspec.json.format(msgspec.json.encode(digests, order="sorted")) + b"\n")
+    except (OSError, ValueError, ArtifactError) as error:
+        known = isinstance(error, ArtifactError)
+        refusal = error if known else cannot_write(directory, error, needed=_bytes(arrays))
+        with contextlib.suppress(OSError):
+            _clear(directory)
+        raise refusal from None
+
+
+def check_room(folder: Path, state: Tree, *, keep: int) -> None:
+    """Refuse a training whose checkpoints and final weights cannot fit.
+
+    There is one more than are kept, for the newest is written before the oldest is deleted.
+
+    Raises:
+        ArtifactError: how much is needed, and how much is free.
+    """
+    there = sum(path.stat().st_size for path in _files(folder)) if folder.is_dir() else 0
+    needed = (keep + 1) * _bytes(state) + _bytes(state["params"])
+    free = free_bytes(folder)
+    if needed > free + there:
+        raise ArtifactError(
+            f"{folder}: {keep + 1} checkpoints and the final weights need about {bytes_text(needed)}, "
+            f"{bytes_text(free)} are free; free space, choose another artifacts directory, or keep fewer "
+            f"(training.keep_checkpoints = {keep})"
+        )
 
 
 def restore(directory: Path, like: Tree) -> dict[str, Any]:
     """Return the arrays of a checkpoint, in the structure of `like` (nested dicts of shapes).
 
     Raises:
-        ArtifactError: the first file that is missing or damaged, or arrays of another model.
+        OtherArraysError: a checkpoint of another model or optimizer.
+        ArtifactError: the first file that is missing or damaged.
     """
     digests = _read_digests(directory)
+    expected = _described(like)
+    if digests.arrays != expected:
+        name = min(item[0] for item in digests.arrays.items() ^ expected.items())
+        found, wanted = digests.arrays.get(name, "nothing"), expected.get(name, "nothing")
+        raise OtherArraysError(
+            f"{directory}: a checkpoint of another shape: it holds {found} as {name}, the run spec wants {wanted}; "
+            "train with the spec that it was made by, or in another directory"
+        )
     for name, digest in digests.files.items():
         path = directory / name
         if not path.is_file():
             raise ArtifactError(f"{path}: missing from the checkpoint; train the run again")
         if sha256_file(path) != digest:
             raise ArtifactError(f"{path}: damaged, its SHA-256 is not that in {DIGESTS}; train the run again")
-    expected = _described(like)
-    if digests.arrays != expected:
-        name = min(item[0] for item in digests.arrays.items() ^ expected.items())
-        found, wanted = digests.arrays.get(name, "nothing"), expected.get(name, "nothing")
-        raise ArtifactError(f"{directory}: holds {found} as {name}, the run spec wants {wanted}; train the run again")
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),  # type: ignore[no-untyped-call]
@@ -89,21 +193,58 @@ def restore(directory: Path, like: Tree) -> dict[str, Any]:
 
 
 def newest(folder: Path, like: Tree, *, at_most: int) -> tuple[int, dict[str, Any]] | None:
-    """Return step and arrays of the newest sound checkpoint of up to `at_most` steps; damaged ones are passed over."""
-    for step in sorted((step for step in _steps(folder) if step <= at_most), reverse=True):
+    """Return step and arrays of the newest sound checkpoint of up to `at_most` steps; damaged ones are passed over.
+
+    Raises:
+        OtherArraysError: the newest is of another model or optimizer.
+    """
+    for step in reversed([step for step in finished_steps(folder) if step <= at_most]):
         try:
             return step, restore(folder / str(step), like)
+        except OtherArraysError:
+            raise
         except ArtifactError:
             continue
     return None
 
 
-def prune(folder: Path) -> None:
-    """Delete all but the newest checkpoints, and what a kill left half written."""
-    kept = {str(step) for step in sorted(_steps(folder))[-KEPT:]}
+def of_step(folder: Path, like: Tree, step: int, *, at_most: int) -> tuple[int, dict[str, Any]]:
+    """Return a step and the arrays of its checkpoint.
+
+    Raises:
+        ArtifactError: there is none that can be gone on from, listing those that there are; or it is damaged.
+    """
+    steps = [one for one in finished_steps(folder) if one <= at_most]
+    if step not in steps:
+        listed = f"there are: {', '.join(map(str, steps))}" if steps else "there is none"
+        raise ArtifactError(f"{folder}: no checkpoint of step {step} to go on from; {listed}")
+    return step, restore(folder / str(step), like)
+
+
+def finished_steps(folder: Path) -> list[int]:
+    """Return the steps of which there is a checkpoint that was finished, in order; damage is not looked for."""
+    if not folder.is_dir():
+        return []
+    found = [path.parent for path in folder.glob(f"*/{DIGESTS}")]
+    return sorted(int(path.name) for path in found if path.name.isdecimal())
+
+
+def prune(folder: Path, *, keep: int, upto: int) -> None:
+    """Delete all but the newest finished checkpoints of up to a step.
+
+    What a kill left half written goes, and so do later ones: whoever went back to a step made them of no use.
+    """
+    kept = {str(step) for step in [step for step in finished_steps(folder) if step <= upto][-keep:]}
     for path in folder.iterdir():
         if path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _clear(directory: Path) -> None:
+    """Delete a checkpoint, and what a kill left half written beside it, under a longer name."""
+    for old in directory.parent.glob(f"{directory.name}*"):
+        if old.name == directory.name or old.name.startswith(f"{directory.name}.orbax-checkpoint-tmp"):
+            shutil.rmtree(old)
 
 
 @contextlib.contextmanager
@@ -115,12 +256,6 @@ def _raised_not_logged() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _steps(folder: Path) -> list[int]:
-    if not folder.is_dir():
-        return []
-    return [int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
 
 
 def _files(directory: Path) -> list[Path]:
@@ -135,6 +270,10 @@ def _read_digests(directory: Path) -> Digests:
         raise ArtifactError(f"{path}: missing, so the checkpoint was not finished; train the run again") from None
     except (OSError, msgspec.DecodeError) as error:
         raise ArtifactError(f"{path}: damaged: {error}; train the run again") from None
+
+
+def _bytes(arrays: Tree) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays))
 
 
 def _described(arrays: Tree) -> dict[str, str]:

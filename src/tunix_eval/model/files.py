@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from tunix_eval.errors import ArtifactError
+from tunix_eval.figures import bytes_text
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -43,9 +45,21 @@ def append(path: Path, data: bytes) -> None:
         raise cannot_write(path, error) from None
 
 
-def cannot_write(path: Path, error: Exception) -> ArtifactError:
-    """Build the error for a full, read-only or missing disk."""
+def cannot_write(path: Path, error: Exception, *, needed: int | None = None) -> ArtifactError:
+    """Build the error for a full, read-only or missing disk; `needed` is in bytes."""
     # TensorStore raises ValueError with the system's code deep in its text.
     code = re.search(r"os_error_code='(\d+)'", str(error))
     reason = getattr(error, "strerror", None) or (os.strerror(int(code[1])) if code else str(error))
-    return ArtifactError(f"{path}: cannot be written: {reason}; free space or choose another artifacts directory")
+    room = (
+        f" (about {bytes_text(needed)} are needed, {bytes_text(free_bytes(path))} are free)"
+        if needed is not None
+        else ""
+    )
+    return ArtifactError(f"{path}: cannot be written: {reason}{room}; free space or choose another artifacts directory")
+
+
+def free_bytes(path: Path) -> int:
+    """Return how many bytes may be written where a path is or will be."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free

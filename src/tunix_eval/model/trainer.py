@@ -40,15 +40,17 @@ class FlaxTrainer:
     version = "1"
 
     def train(self, job: TrainingJob, *, on_progress: Callable[[Progress], None]) -> TrainingResult:
-        """Train, or go on from the newest sound checkpoint in the job's directory.
+        """Train, or go on from the newest sound checkpoint in the job's directory, or from the one that is asked for.
 
-        `on_progress` is called after every dispatch. A truncated run writes checkpoint-final/ too.
+        `on_progress` is called after every dispatch. A truncated run writes checkpoint-final/ too; one that is stopped
+        on request writes a checkpoint to go on from.
 
         Raises:
             SpecError: an optimizer or option that does not exist.
             TrainingError: rows that cannot be trained on; a loss or gradient that is not finite, naming the
                 step and the traces of that batch.
-            ArtifactError: the directory cannot be written.
+            ArtifactError: the directory cannot be written, or has no room for the checkpoints; no checkpoint of the
+                step to go on from, or one of another shape.
         """
         _check(job)
         run = _Run(job)
@@ -56,14 +58,21 @@ class FlaxTrainer:
         state, lines = run.start()
         resumed_from = len(lines) or None
         earlier_seconds = lines[-1].wall_seconds if lines else 0.0
-        for measured in run.dispatches(state, len(lines)):
-            wall_seconds = earlier_seconds + time.perf_counter() - started
-            new = run.log(measured, wall_seconds=wall_seconds)
-            run.save_checkpoint(measured)
-            state = measured.state
-            lines.extend(new)
-            on_progress(Progress(len(lines), run.total_steps, new[-1].loss, new[-1].tokens_per_second))
-        checkpoints.save(run.final, {"params": state.params})
+        stop = None
+        with checkpoints.Writer(run.checkpoints, keep=job.training.keep_checkpoints, on_saved=job.on_saved) as writer:
+            for measured in run.dispatches(state, len(lines)):
+                wall_seconds = earlier_seconds + time.perf_counter() - started
+                new = run.log(measured, wall_seconds=wall_seconds)
+                state = measured.state
+                lines.extend(new)
+                # Nothing is left to stop after the last step.
+                stop = job.stop_requested() if len(lines) < run.last_step else None
+                run.save_checkpoint(measured, writer, stopping=stop is not None)
+                on_progress(Progress(len(lines), run.total_steps, new[-1].loss, new[-1].tokens_per_second))
+                if stop is not None:
+                    break
+        if stop is None:
+            checkpoints.save(run.final, {"params": state.params})
         return TrainingResult(
             steps=len(lines),
             total_steps=run.total_steps,
@@ -73,6 +82,7 @@ class FlaxTrainer:
             parameter_count=sum(array.size for array in state.params.values()),
             model_config=asdict(run.config),
             resumed_from=resumed_from,
+            ended="complete" if stop is None else "stopped",
         )
 
     def load(self, job: TrainingJob, weights: Literal["initial", "final"]) -> Model:
@@ -116,13 +126,18 @@ class _Run:
         self.final: Path = job.directory / FINAL
 
     def start(self) -> tuple[TrainState, list[MetricLine]]:
-        """Return the newest sound state with the metrics up to it, or the initial one without any."""
+        """Return the state to go on from with the metrics up to it, or the initial one without any."""
         shutil.rmtree(self.final, ignore_errors=True)
         params = initial_params(self.config, self.job.seed)
         state = initial_state(params, self.job.training, self.total_steps)
         lines = read_metrics(self.metrics)
         # A checkpoint beyond the metrics cannot be gone on from: some steps would have no line.
-        found = checkpoints.newest(self.checkpoints, _as_arrays(state), at_most=min(len(lines), self.last_step))
+        at_most, like = min(len(lines), self.last_step), _as_arrays(state)
+        if self.job.resume_from is None:
+            found = checkpoints.newest(self.checkpoints, like, at_most=at_most)
+        else:
+            found = checkpoints.of_step(self.checkpoints, like, self.job.resume_from, at_most=at_most)
+        checkpoints.check_room(self.checkpoints, like, keep=self.job.training.keep_checkpoints)
         step, state = (0, state) if found is None else (found[0], _from_arrays(found[1], like=state))
         rewrite_metrics(self.metrics, lines[:step])
         return state, lines[:step]
@@ -172,13 +187,19 @@ class _Run:
             raise self._not_finite(lines[sound])
         return lines
 
-    def save_checkpoint(self, dispatch: _Dispatch) -> None:
-        """Write a checkpoint where a dispatch reached or passed a multiple of checkpoint_steps."""
+    def save_checkpoint(self, dispatch: _Dispatch, writer: checkpoints.Writer, *, stopping: bool) -> None:
+        """Begin to write a checkpoint where a dispatch reached or passed a multiple of checkpoint_steps, or stops.
+
+        It comes after the metrics of its steps, for one beyond them cannot be gone on from.
+
+        Raises:
+            ArtifactError: this one or the one before could not be written.
+        """
+        writer.check()
         end, every = dispatch.first + len(dispatch.tokens), self.job.training.checkpoint_steps
         # After the last step comes checkpoint-final/.
-        if end // every > dispatch.first // every and end < self.last_step:
-            checkpoints.save(self.checkpoints / str(end), _as_arrays(dispatch.state))
-            checkpoints.prune(self.checkpoints)
+        if stopping or (end // every > dispatch.first // every and end < self.last_step):
+            writer.save(end, _as_arrays(dispatch.state))
 
     def _batches(self, step: int, count: int) -> tuple[StackedBatches, list[int]]:
         """Return the batches of `count` steps, padded to a full dispatch, and the tokens in each."""
