@@ -230,10 +230,11 @@ class Screen:
             self._erase()
 
     def _draw(self) -> None:
-        width = int(self._writer.fullwidth) - 1
         tasks = list(self._tasks.values())
-        text = bar_of(tasks[0], width) if len(tasks) == 1 else _cut(" | ".join(map(_short, tasks)), width)
         with self._uncaptured():
+            # Captured, the terminal would be 80 wide, whatever it is.
+            width = int(self._writer.fullwidth) - 1
+            text = bar_of(tasks[0], width) if len(tasks) == 1 else _cut(" | ".join(map(_short, tasks)), width)
             if not self._bar:
                 self._fresh_line()
             self._write(text)
