@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunix_eval.errors import DeviceError, RunMissingError, TunixEvalError
-from tunix_eval.plugin import hookspecs, items, options, reporting
+from tunix_eval.plugin import hookspecs, items, options, reporting, stopping
 from tunix_eval.plugin.fixtures import (
     _tunix_format,
     _tunix_need,
@@ -104,6 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if asked.runs and asked.baseline_runs is not None:
         raise pytest.UsageError("--tunix-run names the runs of a baseline, --tunix-baseline-runs trains them; give one")
     reporting.register(config)
+    stopping.register(config)
     if not asked.off and options.has_settings(config.rootpath):
         _check_settings(config, asked)
 
@@ -255,6 +256,8 @@ def _in_one_line(item: pytest.Item) -> Generator[None, object, object]:
     except TunixEvalError as error:
         reason = str(error)
     except RunMissingError as error:
+        if isinstance(error, stopping.RunStoppedError):
+            stopping.Stopping.of(item.config).end_session(item.session, error)
         reason = str(error)
         if not (item.config.option.tunix_require and items.is_gate(item)):
             pytest.skip(reason)

@@ -33,6 +33,7 @@ from tunix_eval.plugin.reporting import say
 from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, predictions_row, run_row, warnings_of
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
+from tunix_eval.plugin.stopping import Stopping, Watch
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
 from tunix_eval.records import Evalset, Model
 from tunix_eval.report import delta_report
@@ -201,33 +202,42 @@ class Session:
         )
 
     def _train(self, spec: RunSpec, identity: Identity) -> tuple[RunManifest, str]:
+        named = f"run '{spec.name}' ({identity.run_id})"
+        again = f"run again{' without --tunix-retrain' if self.options.retrain else ''} to go on"
         with self.store.lock(f"run-{identity.run_id}"):
             manifest = self.recorded(spec)
             if manifest is not None:
                 return manifest, "reused"
-            if self.options.retrain:
-                self.store.set_aside(identity.run_id)
-            prepared = self.prepared(spec)
-            total = f"{prepared.total_steps} steps on {self.device.platform}"
-            steps = f"{identity.stop_after} of {total}" if identity.stop_after else total
-            self.notify(f"training {spec.name} ({identity.run_id}): seed {spec.seed}, {steps}")
-            planned = identity.stop_after or prepared.total_steps
-            with shown(self.config, f"training {spec.name}", unit="step", total=planned) as update:
-                manifest = train(
-                    prepared,
-                    identity,
-                    store=self.store,
-                    trainer=self.registry.trainer(spec.trainer),
-                    source_sha256=self.registry.trainer_source(spec.trainer),
-                    device=self.device,
-                    root=self.root,
-                    on_progress=lambda now: update(
-                        now.step, f"loss {now.loss:.4f}", f"{now.tokens_per_second:,.0f} tokens/s"
-                    ),
-                )
-            if self.options.retrain:
-                write_atomic(self._retrained(identity.run_id), "")
+            with Stopping.of(self.config).training(named, identity.run_id, again=again) as watch:
+                manifest = self._train_now(spec, identity, watch)
         return manifest, "resumed" if manifest.resumed_from else "trained"
+
+    def _train_now(self, spec: RunSpec, identity: Identity, watch: Watch) -> RunManifest:
+        if self.options.retrain:
+            self.store.set_aside(identity.run_id)
+        prepared = self.prepared(spec)
+        total = f"{prepared.total_steps} steps on {self.device.platform}"
+        steps = f"{identity.stop_after} of {total}" if identity.stop_after else total
+        self.notify(f"training {spec.name} ({identity.run_id}): seed {spec.seed}, {steps}")
+        planned = identity.stop_after or prepared.total_steps
+        with shown(self.config, f"training {spec.name}", unit="step", total=planned) as update:
+            manifest = train(
+                prepared,
+                identity,
+                store=self.store,
+                trainer=self.registry.trainer(spec.trainer),
+                source_sha256=self.registry.trainer_source(spec.trainer),
+                device=self.device,
+                root=self.root,
+                on_progress=lambda now: update(
+                    now.step, f"loss {now.loss:.4f}", f"{now.tokens_per_second:,.0f} tokens/s"
+                ),
+                watch=watch,
+                resume_from=self.options.resume_from,
+            )
+        if self.options.retrain:
+            write_atomic(self._retrained(identity.run_id), "")
+        return manifest
 
     def _retrained(self, run_id: str) -> Path:
         """Return the mark that this session has trained a run again."""

@@ -7,7 +7,7 @@ import inspect
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.prepare import Prepared
 from tunix_eval.plugin.registry import Registry
+from tunix_eval.plugin.stopping import TrainingStopped, Watch
 from tunix_eval.records import Progress, Renderer, Tokenizer, Trainer, TrainingJob, TrainingResult
 from tunix_eval.store import RunManifest, Store, artifact_digests, writing
 from tunix_eval.tables import is_path
@@ -100,14 +101,27 @@ def train(
     device: Device,
     root: Path,
     on_progress: Callable[[Progress], None],
+    watch: Watch,
+    resume_from: int | None = None,
 ) -> RunManifest:
-    """Train a run, or go on with it, and record it. The caller holds the run's lock."""
-    job = job_of(prepared, identity, store)
+    """Train a run, or go on with it, and record it. The caller holds the run's lock.
+
+    Raises:
+        TrainingStopped: before its last step, as the watch asked for; nothing is recorded.
+    """
+    job = replace(
+        job_of(prepared, identity, store),
+        resume_from=resume_from,
+        stop_requested=watch.stop_requested,
+        on_saved=watch.on_saved,
+    )
     with writing(job.directory):
         job.directory.mkdir(parents=True, exist_ok=True)
         result = trainer.train(job, on_progress=on_progress)
         devices.confirm(device)
         expected = identity.stop_after or prepared.total_steps
+        if result.ended == "stopped":
+            raise TrainingStopped(result.steps, expected)
         if result.steps != expected:
             raise TrainingError(
                 f"run '{prepared.spec.name}': trainer '{trainer.name}' did {result.steps} of {expected} steps and "
