@@ -66,6 +66,19 @@ class RunManifest(BaseModel):
     artifacts: dict[str, str]
 
 
+class StartedRun(BaseModel):
+    """What a training that is not finished will be: started.json. The manifest says all of it, and more, at the end."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    seed: int
+    steps: int
+    """Optimizer steps that it will do."""
+    init_from: str | None
+    """The run that it began from."""
+
+
 class ScorerRecord(BaseModel):
     """A scorer as it was when a metric was measured."""
 
@@ -172,6 +185,25 @@ class Store:
         path = self.run_directory(manifest.run_id) / "run_manifest.json"
         write_atomic(path, pretty_json(manifest.model_dump(mode="json")))
 
+    def record_start(self, run_id: str, started: StartedRun) -> None:
+        """Write what a training will be, for those who find it unfinished."""
+        write_atomic(self.run_directory(run_id) / "started.json", pretty_json(started.model_dump(mode="json")))
+
+    def remove_run(self, run_id: str, *, replaced: bool = False) -> None:
+        """Delete a run with its evaluations (or what was set aside of it): all of it or, to later sessions, nothing.
+
+        Raises:
+            ArtifactError: it is being trained right now, or cannot be deleted.
+        """
+        directory = self.root / "replaced" / run_id if replaced else self.run_directory(run_id)
+        # A kill in the middle of deleting must not leave a manifest without its weights.
+        doomed = self.root / "removed" / run_id
+        with self.lock(f"run-{run_id}", wait=False), writing(directory):
+            shutil.rmtree(doomed.parent, ignore_errors=True)
+            doomed.parent.mkdir()
+            directory.rename(doomed)
+            shutil.rmtree(doomed.parent)
+
     def set_aside(self, run_id: str) -> None:
         """Move a run out of the way, replacing what was set aside before; one that is not finished is deleted."""
         directory = self.run_directory(run_id)
@@ -201,9 +233,23 @@ class Store:
                     write_atomic(path, f"{sha256_text(text)}\n{text}")
         return lines
 
+    def is_held(self, name: str) -> bool:
+        """Tell whether a process holds a lock right now."""
+        if not (self.root / "locks" / f"{name}.lock").exists():
+            return False
+        try:
+            with self.lock(name, wait=False):
+                return False
+        except ArtifactError:
+            return True
+
     @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold a lock that ends with its owner: the operating system frees it when a process dies."""
+    def lock(self, name: str, *, wait: bool = True) -> Iterator[None]:
+        """Hold a lock that ends with its owner: the operating system frees it when a process dies.
+
+        Raises:
+            ArtifactError: another process holds it, and it is not to be waited for.
+        """
         path = self.root / "locks" / f"{name}.lock"
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +257,10 @@ class Store:
             if not ignored.exists():
                 ignored.write_text("*\n", encoding="utf-8")
             held = filelock.FileLock(path)
-            held.acquire()
+            try:
+                held.acquire(blocking=wait)
+            except filelock.Timeout:
+                raise ArtifactError(f"{path}: held by another process; wait until it is done") from None
         try:
             yield
         finally:
@@ -242,6 +291,14 @@ def read_manifest(path: Path) -> RunManifest | None:
         return RunManifest.model_validate_json(text)
     except ValidationError:
         raise ArtifactError(f"{path}: damaged; train the run again with --tunix-retrain") from None
+
+
+def read_started(path: Path) -> StartedRun | None:
+    """Return what a training that is not finished will be, or None where nothing readable says so."""
+    try:
+        return StartedRun.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def read_eval_manifest(path: Path) -> EvalManifest | None:

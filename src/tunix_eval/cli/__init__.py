@@ -92,6 +92,15 @@ COMMANDS = {
         "compare recorded runs: item by item, or by runs where several share a recipe",
         ("tunix-eval compare 3f2a9c1b 08ddf62e", "tunix-eval compare addition 'addition[style=none]' --items 10"),
     ),
+    "runs": (
+        "list recorded runs and what refers to them, show one, and make room",
+        (
+            "tunix-eval runs list",
+            "tunix-eval runs show 3f2a9c1b",
+            "tunix-eval runs rm 3f2a9c1b --dry-run",
+            "tunix-eval runs gc --keep 5",
+        ),
+    ),
 }
 """Name -> what it does, and examples. A command's module is imported only when it is called."""
 # A module named list would hide the builtin in this one.

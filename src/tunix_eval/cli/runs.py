@@ -1,0 +1,206 @@
+"""`tunix-eval runs`: what the artifacts directory holds, and making room in it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tunix_eval.cli.inputs import NATURAL
+from tunix_eval.cli.kept_runs import KeptRun, kept_runs, named, sizes
+from tunix_eval.cli.recorded import open_store
+from tunix_eval.cli.terminal import columns, counted, listed
+from tunix_eval.errors import ArtifactError, SpecError
+from tunix_eval.figures import bytes_text, printable
+from tunix_eval.settings import read_settings
+from tunix_eval.store import Store, read_eval_manifest
+
+_AGES = (("day", 86_400), ("hour", 3600), ("minute", 60))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+
+    def action(name: str, summary: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        added.add_argument("--artifacts", metavar="DIR", help="the records, else as ./pyproject.toml sets it")
+        added.add_argument("--baselines", metavar="DIR", help="the baselines, else as ./pyproject.toml sets it")
+        return added
+
+    def deletes(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--force", action="store_true", help="remove what something refers to, too")
+        added.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+
+    lists = action("list", "list every run: state, size, age, and what refers to it")
+    lists.add_argument("--json", action="store_true", help="print JSON")
+    shows = action("show", "show one run: where it comes from, its files and its evaluations")
+    shows.add_argument("run", metavar="RUN", help="id, or first digits of it")
+    shows.add_argument("--json", action="store_true", help="print JSON")
+    removes = action("rm", "remove runs, with their evaluations and checkpoints")
+    removes.add_argument("runs", metavar="RUN", nargs="+", help="id, or first digits of it")
+    deletes(removes)
+    collects = action("gc", "remove all but the newest runs of each name, and what was replaced")
+    collects.add_argument(
+        "--keep", metavar="N", type=NATURAL, required=True, help="runs of each name that stay, the newest"
+    )
+    deletes(collects)
+
+
+def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
+    """Return what to print; 1 where a run was to be removed that something refers to."""
+    store = open_store(arguments)
+    baselines = Path(arguments.baselines or read_settings(Path.cwd()).baselines)
+    if arguments.artifacts and not store.root.is_dir():
+        raise SpecError(f"--artifacts {arguments.artifacts}: no such folder")
+    runs = kept_runs(store, baselines)
+    if arguments.action == "list":
+        return (_json([one.as_json() for one in runs]) if arguments.json else _listing(runs, store)), 0
+    if arguments.action == "show":
+        return _shown(named(arguments.run, runs, store), as_json=arguments.json), 0
+    if arguments.action == "rm":
+        return _removed(_chosen(arguments.runs, runs, store), store, arguments)
+    return _collected(runs, store, arguments)
+
+
+# -------------------------------------------------------------------------------------------------------- list, show
+
+
+def _listing(runs: Sequence[KeptRun], store: Store) -> list[str]:
+    if not runs:
+        return [f"no runs in {printable(str(store.root))}"]
+    rows = [("run", "name", "state", "seed", "size", "age", "referred to by")]
+    rows += [
+        (
+            one.run_id,
+            printable(one.name or "?"),
+            one.status_text,
+            "" if one.seed is None else str(one.seed),
+            bytes_text(one.size_bytes),
+            age_text(one.created_at),
+            printable(listed(one.referred_by, 3)),
+        )
+        for one in runs
+    ]
+    total = bytes_text(sum(one.size_bytes for one in runs))
+    return [*columns(rows), f"{counted(len(runs), 'run')}, {total} in {printable(str(store.root))}"]
+
+
+def _shown(one: KeptRun, *, as_json: bool) -> list[str]:
+    evaluations = _evaluations(one)
+    held = sizes(one.directory)
+    if as_json:
+        manifest = one.manifest.model_dump(mode="json") if one.manifest else None
+        return _json({**one.as_json(), "evaluations": evaluations, "sizes": held, "manifest": manifest})
+    rows = [
+        ("run", one.run_id),
+        ("name", one.name or "?"),
+        ("state", one.status_text),
+        ("age", f"{age_text(one.created_at)} ({one.created_at.isoformat(timespec='seconds')})"),
+        *_from_manifest(one),
+        ("size", ", ".join(f"{bytes_text(size)} {part or 'records'}" for part, size in sorted(held.items()) if size)),
+        ("directory", str(one.directory)),
+        *(("evaluated", name) for name in evaluations),
+        *(("referred to by", text) for text in one.referred_by),
+    ]
+    return columns([(key, printable(text)) for key, text in rows])
+
+
+def _from_manifest(one: KeptRun) -> list[tuple[str, str]]:
+    manifest = one.manifest
+    if manifest is None:
+        return []
+    return [
+        ("seed", str(manifest.seed)),
+        ("steps", f"{manifest.steps:,} of {manifest.total_steps:,}, {manifest.wall_seconds:,.1f} s"),
+        ("dataset", manifest.dataset_key),
+        ("model", f"{manifest.parameter_count:,} parameters by {manifest.trainer['name']}"),
+        ("device", f"{manifest.device['count']} {manifest.device['platform']} ({manifest.device['kind']})"),
+        ("weights", manifest.weights_sha256[:16]),
+        *([("began from", one.init_from)] if one.init_from else []),
+    ]
+
+
+def _evaluations(one: KeptRun) -> list[str]:
+    """Return the evalsets that a run was judged on, with the name that it was judged under."""
+    pattern = "eval_manifest.*.json"
+    paths = sorted([*one.directory.glob(pattern), *one.directory.glob(f"as/*/{pattern}")])
+    found = [read_eval_manifest(path) for path in paths]
+    return [f"{held.evalset} as {held.run_name}" for held in found if held is not None]
+
+
+def _json(value: object) -> list[str]:
+    return json.dumps(value, indent=2).splitlines()
+
+
+def age_text(then: datetime) -> str:
+    """Return how long ago a moment was, in the largest unit that fits."""
+    seconds = (datetime.now(UTC) - then).total_seconds()
+    for unit, length in _AGES:
+        if seconds >= length:
+            return counted(int(seconds // length), unit)
+    return "now"
+
+
+# ------------------------------------------------------------------------------------------------------------ rm, gc
+
+
+def _chosen(references: Sequence[str], runs: list[KeptRun], store: Store) -> list[KeptRun]:
+    found = [named(reference, runs, store) for reference in references]
+    if twice := [run_id for run_id, count in Counter(one.run_id for one in found).items() if count > 1]:
+        raise SpecError(f"run {twice[0]} is named twice; name it once")
+    return found
+
+
+def _removed(chosen: Sequence[KeptRun], store: Store, arguments: argparse.Namespace) -> tuple[list[str], int]:
+    """Remove all of what was named, or nothing of it."""
+    for one in chosen:
+        would = "would refuse: " if arguments.dry_run else ""
+        if one.status == "training":
+            raise ArtifactError(f"{would}run {one.run_id} ({one.name}) is being trained; stop that first")
+        missed_by = _missed_by(one, chosen)
+        if missed_by and not arguments.force:
+            raise ArtifactError(
+                f"{would}run {one.run_id} ({one.name}) is referred to: {listed(missed_by)}; --force removes it all "
+                "the same"
+            )
+    return _gone(chosen, store, arguments), 0
+
+
+def _collected(runs: Sequence[KeptRun], store: Store, arguments: argparse.Namespace) -> tuple[list[str], int]:
+    """Remove all but the newest of each name; what something refers to stays, and is named."""
+    newer = Counter[str | None]()
+    doomed: list[KeptRun] = []
+    lines = []
+    for one in runs:
+        newer[one.name] += one.status != "replaced"
+        if one.status == "training" or (one.status != "replaced" and newer[one.name] <= arguments.keep):
+            continue
+        missed_by = _missed_by(one, doomed)
+        if missed_by and not arguments.force:
+            lines.append(f"kept {_introduced(one)}: {printable(listed(missed_by))}")
+        else:
+            doomed.append(one)
+    return [*lines, *_gone(doomed, store, arguments)], 0
+
+
+def _missed_by(one: KeptRun, going: Sequence[KeptRun]) -> list[str]:
+    """Return what refers to a run, those apart that go with it."""
+    ids = {other.run_id for other in going}
+    return [text for text in one.referred_by if not any(text == f"run {run_id} began from it" for run_id in ids)]
+
+
+def _gone(doomed: Sequence[KeptRun], store: Store, arguments: argparse.Namespace) -> list[str]:
+    done = "would remove" if arguments.dry_run else "removed"
+    if not arguments.dry_run:
+        for one in doomed:
+            store.remove_run(one.run_id, replaced=one.status == "replaced")
+    total = bytes_text(sum(one.size_bytes for one in doomed))
+    return [*(f"{done} {_introduced(one)}" for one in doomed), f"{done} {counted(len(doomed), 'run')}, {total}"]
+
+
+def _introduced(one: KeptRun) -> str:
+    return f"{one.run_id} ({printable(one.name or '?')}, {one.status_text}, {bytes_text(one.size_bytes)})"
