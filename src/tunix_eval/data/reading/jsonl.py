@@ -12,10 +12,8 @@ from __future__ import annotations
 import heapq
 import json
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from operator import attrgetter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -23,7 +21,7 @@ import numpy as np
 
 from tunix_eval.data.reading.explain import explain, one_line, structural_flaw
 from tunix_eval.data.reading.lines import Chunk, Refused, Source, bytes_source
-from tunix_eval.data.reading.marks import bounded, lines_of_one_object
+from tunix_eval.data.reading.marks import bounded, line_ends, lines_of_one_object
 from tunix_eval.errors import DataError
 
 LISTED = 20
@@ -33,7 +31,6 @@ _CHECKED_AT_ONCE = 500
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _ANY_DECODER = msgspec.json.Decoder()
-_ID = attrgetter("id")
 _UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _KEY = re.compile(rb'"[ \t\r]*:')
 
@@ -132,13 +129,14 @@ class RecordFormat(Generic[T]):
     def sift(self, chunk: Chunk) -> Sifted[T]:
         """Decode a chunk, and tell its records from its bad lines. Repeated ids are for the caller to find."""
         if not chunk.refused:
-            count = lines_of_one_object(chunk.data)
+            count = lines_of_one_object(chunk.data, chunk.ends)
             if count and (records := self._decoded(chunk.data, count)) is not None:
                 return Sifted(records, range(chunk.first, chunk.first + count), [])
         lines = chunk.lines()
         numbers = [number for number, _ in lines]
         data = b"\n".join(line.strip(b" \t\r") for _, line in lines)
-        if lines_of_one_object(data) == len(lines) and (records := self._decoded(data, len(lines))) is not None:
+        count = lines_of_one_object(data, line_ends(data))
+        if count == len(lines) and (records := self._decoded(data, count)) is not None:
             return Sifted(records, numbers, [Problem(*refused) for refused in chunk.refused])
         return self._line_by_line(chunk, lines)
 
@@ -218,21 +216,22 @@ class IdTable:
     """Ids as 64-bit hashes, 8 bytes each: tells which of them may be repeated."""
 
     def __init__(self) -> None:
-        self._hashes = array("q")
+        self._hashes = [np.zeros(0, np.int64)]
         self.only_texts = True
         """Every record had an id, and it was a text."""
 
     def extend(self, records: Iterable[_Record]) -> None:
         """Take in the ids of records that have one."""
-        ids = list(map(_ID, records))
+        ids = [record.id for record in records]
         if not set(map(type, ids)) <= {str}:
             self.only_texts = False
             ids = [str(id_) for id_ in ids if id_ is not None]
-        self._hashes.extend(map(hash, ids))
+        self._hashes.append(np.fromiter(map(hash, ids), np.int64, len(ids)))
 
     def suspects(self) -> frozenset[int]:
         """Return the hashes that more than one id has; different ids may share one."""
-        hashes = np.sort(np.frombuffer(self._hashes, np.int64))
+        hashes = np.concatenate(self._hashes)
+        hashes.sort()
         return frozenset(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
 
 

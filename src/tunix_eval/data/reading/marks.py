@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from tunix_eval.data.reading.explain import MAX_DEPTH, MAX_DIGITS
 
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 
 
-def lines_of_one_object(data: bytes) -> int:
+def line_ends(data: bytes) -> npt.NDArray[np.int64]:
+    """Return where the line ends stand."""
+    return np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+
+
+def lines_of_one_object(data: bytes, ends: npt.NDArray[np.int64]) -> int:
     """Count the lines, or return 0 where a line end does not stand between a closing and an opening brace.
 
     In JSON those two stand together only between two values: so many values in so many lines are one in each.
@@ -17,7 +23,6 @@ def lines_of_one_object(data: bytes) -> int:
     text = np.frombuffer(data, np.uint8)
     if not len(text) or text[0] != ord("{"):
         return 0
-    ends = np.flatnonzero(text == ord("\n"))
     last = len(ends) > 0 and ends[-1] == len(text) - 1
     starts = ends[: len(ends) - last] + 1
     between = (text[ends - 1] == ord("}")).all() and (text[starts] == ord("{")).all()
@@ -31,9 +36,15 @@ def key_marks(data: bytes) -> tuple[int, bool]:
     """
     text = np.frombuffer(data, np.uint8)
     quotes, after = text[:-1] == ord('"'), text[1:]
-    keys = int(np.count_nonzero(quotes & (after == ord(":"))))
-    quotes &= (after <= ord(" ")) | (after == ord("\\"))
-    return keys, data.isascii() and not quotes.any()
+    marks = after == ord(":")
+    marks &= quotes
+    count = int(np.count_nonzero(marks))
+    # Into the same memory, which is still in the processor's cache.
+    np.less_equal(after, ord(" "), out=marks)
+    if b"\\" in data:
+        marks |= after == ord("\\")
+    marks &= quotes
+    return count, not (text.max(initial=0) >= 0x80 or marks.any())
 
 
 def spaced_colons(data: bytes) -> bool:
@@ -45,7 +56,8 @@ def spaced_colons(data: bytes) -> bool:
 def openings(data: bytes) -> int:
     """Count the brackets and braces that open, also those in texts."""
     # They differ in one bit.
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) | 0x20 == ord("{")))
+    lowered = np.frombuffer(data, np.uint8) | 0x20
+    return int(np.count_nonzero(np.equal(lowered, ord("{"), out=lowered.view(np.bool_))))
 
 
 def has_long_number(data: bytes) -> bool:

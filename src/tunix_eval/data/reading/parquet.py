@@ -14,7 +14,7 @@ import msgspec
 
 from tunix_eval.data.optional import optional_library
 from tunix_eval.data.reading.explain import explain, one_line
-from tunix_eval.data.reading.jsonl import encode
+from tunix_eval.data.reading.jsonl import encode, encode_lines
 from tunix_eval.data.reading.lines import Chunk, Progress, Refused, Source, file_source, open_regular
 from tunix_eval.errors import DataError
 from tunix_eval.records import Trace
@@ -95,8 +95,10 @@ def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chu
         with open_regular(path, name) as raw, parquet.ParquetFile(raw) as file:
             _check_columns(file.schema_arrow.names, name)
             total, size = file.metadata.num_rows, path.stat().st_size
+            plain = all(_is_plain(field.type, arrow.types) for field in file.schema_arrow)
             for batch in file.iter_batches(batch_size=_ROWS):
-                yield _chunk(_rows(batch), first)
+                lines = _by_columns(batch, arrow) if plain else None
+                yield _by_rows(_rows(batch), first) if lines is None else Chunk(lines, first)
                 first += batch.num_rows
                 if on_progress:
                     on_progress(size * (first - 1) // total, size)
@@ -110,6 +112,50 @@ def _check_columns(columns: Sequence[str], name: str) -> None:
     # Of two columns of one name pyarrow would give the last alone.
     if twice := next((column for k, column in enumerate(columns) if column in columns[:k]), None):
         raise DataError(f"{name}: has two columns '{one_line(twice)}'; rename one of them")
+
+
+def _is_plain(kind: Any, types: Any) -> bool:
+    """Tell whether all values of a type, but for floats that are not finite, are ones that JSON has."""
+    if types.is_struct(kind):
+        names = {field.name for field in kind}
+        return len(names) == kind.num_fields and all(_is_plain(field.type, types) for field in kind)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _is_plain(kind.value_type, types)
+    text = types.is_string(kind) or types.is_large_string(kind)
+    number = types.is_integer(kind) or types.is_float32(kind) or types.is_float64(kind)
+    return text or number or types.is_boolean(kind) or types.is_null(kind)
+
+
+def _by_columns(batch: Any, arrow: Any) -> bytes | None:
+    """Return the lines of a batch of plain types in a quarter of the time; None where one of them may be refused."""
+    try:
+        columns = {name: _values(column, arrow.types) for name, column in zip(batch.schema.names, batch, strict=True)}
+        if "meta" in columns:
+            columns["meta"] = [_json_text(meta) if isinstance(meta, str) else meta for meta in columns["meta"]]
+        return encode_lines(_records(columns))
+    except (DataError, arrow.ArrowException, *_NO_PYTHON):
+        return None
+
+
+def _values(array: Any, types: Any) -> list[Any]:
+    """Return an array's values as `_plain` would."""
+    if types.is_struct(array.type):
+        names = [field.name for field in array.type]
+        records = _records(dict(zip(names, (_values(field, types) for field in array.flatten()), strict=True)))
+        return [record if valid else None for record, valid in zip(records, array.is_valid().to_pylist(), strict=True)]
+    if types.is_list(array.type) or types.is_large_list(array.type):
+        inner = iter(_values(array.flatten(), types))
+        return [None if size is None else list(islice(inner, size)) for size in array.value_lengths().to_pylist()]
+    values: list[Any] = array.to_pylist() if array.null_count else array.to_numpy(zero_copy_only=False).tolist()
+    if types.is_floating(array.type) and not all(value is None or math.isfinite(value) for value in values):
+        raise DataError("a float is not finite")
+    return values
+
+
+def _records(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Return the rows of columns without their nulls."""
+    rows = zip(*columns.values(), strict=True)
+    return [{name: value for name, value in zip(columns, row, strict=True) if value is not None} for row in rows]
 
 
 def _rows(batch: Any) -> list[dict[str, Any] | str]:
@@ -135,7 +181,7 @@ def _why_none(row: Any) -> str:
     return "cannot be read"
 
 
-def _chunk(rows: Sequence[dict[str, Any] | str], first: int) -> Chunk:
+def _by_rows(rows: Sequence[dict[str, Any] | str], first: int) -> Chunk:
     lines, refused = [], []
     for number, row in enumerate(rows, first):
         try:

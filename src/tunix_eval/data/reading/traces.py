@@ -109,7 +109,9 @@ def checked_traces(traces: Iterable[Trace | Mapping[str, Any]], source: str) -> 
 def read_source(source: Source) -> list[Trace]:
     """Read the traces of a source, all of them or nothing."""
     ids = IdTable()
-    traces = list(chain.from_iterable(TRACE_FORMAT.scan(source, ids)))
+    traces: list[Trace] = []
+    for some in TRACE_FORMAT.scan(source, ids):
+        traces += some
     return traces if ids.only_texts else identified(traces)
 
 
@@ -145,15 +147,15 @@ def _flaw(trace: Trace) -> str | None:
 
 
 _VERSION, _PROMPT, _ANSWER, _STEPS = map(attrgetter, ("trace_version", "prompt", "final_answer", "steps"))
-_META, _INDEX, _TYPE, _CONTENT = map(attrgetter, ("meta", "i", "type", "content"))
+_INDEX, _TYPE, _CONTENT = map(attrgetter, ("i", "type", "content"))
 _TRACE_KEYS, _STEP_KEYS = 4, 3
 """Those that are always there."""
 _LARGE = 1 << 63
 
 
 def _sound(data: bytes, traces: list[Trace]) -> bool:
-    steps, rare = 0, list[Trace]()
-    # Without calls, which would take as long as what they do; the rare is put aside.
+    steps, count = 0, len(traces)
+    # Without calls, which would take as long as what they do.
     for trace in traces:
         last = -1
         for step in trace.steps:
@@ -161,17 +163,18 @@ def _sound(data: bytes, traces: list[Trace]) -> bool:
                 return False
             last = step.i
         steps += len(trace.steps)
-        id_ = trace.id
-        if type(id_) is not str or not id_ or trace.messages or trace.system is not None:
-            rare.append(trace)
     marks, plain = key_marks(data)
     if not plain and (_blank(traces) or spaced_colons(data)):
         return False
-    metas = [meta for meta in map(_META, traces) if meta is not None]
-    surely_flat = openings(data) == 2 * len(traces) + steps + len(metas) and not has_long_number(data)
+    metas = [meta for trace in traces if (meta := trace.meta) is not None]
+    surely_flat = openings(data) == 2 * count + steps + len(metas) and not has_long_number(data)
+    keys = (_TRACE_KEYS + 1) * count + _STEP_KEYS * steps + len(metas) + sum(map(len, metas))
+    ids = [trace.id for trace in traces]
+    # Where every trace has a text for its id, so many keys leave none for system and messages.
+    if surely_flat and marks == keys and set(map(type, ids)) == {str} and all(ids):
+        return True
     nested = [] if surely_flat else [meta for meta in metas if not _is_flat(meta)]
-    keys = (_TRACE_KEYS + 1) * len(traces) + _STEP_KEYS * steps + len(metas) + sum(map(len, metas))
-    more = [*map(_more_keys, rare), _inner_keys(nested, data)]
+    more = [*map(_more_keys, traces), _inner_keys(nested, data)]
     return None not in more and marks == keys + sum(filter(None, more))
 
 
