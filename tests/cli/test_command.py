@@ -40,7 +40,7 @@ def test_the_version_is_the_packages(records: Records) -> None:
         (
             ["gat"],
             "no command named 'gat'; known: build, compare, contamination, dedupe, diff, doctor, export, gate, "
-            "generate, ingest, init, list, show, split, validate. Did you mean 'gate'?",
+            "generate, ingest, init, list, runs, show, split, validate. Did you mean 'gate'?",
         ),
         (["gate"], "the following arguments are required: RUN; see `tunix-eval gate --help`"),
         (["compare", "a", "--jsn"], "unrecognized arguments: --jsn; see `tunix-eval --help`"),

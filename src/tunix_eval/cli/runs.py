@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lists = action("list", "list every run: state, size, age, and what refers to it")
     lists.add_argument("--json", action="store_true", help="print JSON")
     shows = action("show", "show one run: where it comes from, its files and its evaluations")
-    shows.add_argument("run", metavar="RUN", help="id, or first digits of it")
+    shows.add_argument("wanted", metavar="RUN", help="id, or first digits of it")
     shows.add_argument("--json", action="store_true", help="print JSON")
     removes = action("rm", "remove runs, with their evaluations and checkpoints")
     removes.add_argument("runs", metavar="RUN", nargs="+", help="id, or first digits of it")
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     if arguments.action == "list":
         return (_json([one.as_json() for one in runs]) if arguments.json else _listing(runs, store)), 0
     if arguments.action == "show":
-        return _shown(named(arguments.run, runs, store), as_json=arguments.json), 0
+        return _shown(named(arguments.wanted, runs, store), as_json=arguments.json), 0
     if arguments.action == "rm":
         return _removed(_chosen(arguments.runs, runs, store), store, arguments)
     return _collected(runs, store, arguments)

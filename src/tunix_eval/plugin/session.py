@@ -39,7 +39,7 @@ from tunix_eval.records import Evalset, Model
 from tunix_eval.report import delta_report
 from tunix_eval.settings import Settings, read_settings
 from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
-from tunix_eval.store import RunManifest, Store, verify_run, write_atomic
+from tunix_eval.store import RunManifest, StartedRun, Store, verify_run, write_atomic
 
 
 @dataclass
@@ -220,6 +220,9 @@ class Session:
         steps = f"{identity.stop_after} of {total}" if identity.stop_after else total
         self.notify(f"training {spec.name} ({identity.run_id}): seed {spec.seed}, {steps}")
         planned = identity.stop_after or prepared.total_steps
+        source = spec.model.init_from and Path(spec.model.init_from).name
+        started = StartedRun(name=spec.name, seed=spec.seed, steps=planned, init_from=source)
+        self.store.record_start(identity.run_id, started)
         with shown(self.config, f"training {spec.name}", unit="step", total=planned) as update:
             manifest = train(
                 prepared,

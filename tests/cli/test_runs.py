@@ -1,0 +1,292 @@
+"""`tunix-eval runs`: what is recorded, what refers to it, and making room."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from records import Records
+
+from tunix_eval.cli.runs import age_text
+from tunix_eval.digest import sha256_text
+from tunix_eval.store import RunManifest, StartedRun, Store, write_atomic
+
+
+class Trained:
+    """A project's trained runs, with checkpoints of a known size."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.store = Store(records.root / "artifacts")
+
+    def run(self, name: str = "addition", *, day: int = 1, init_from: str | None = None, **changed: Any) -> str:
+        """Record a run of a day of January 2025 with 1,000 bytes of weights, and return its id."""
+        run_id = sha256_text(f"{name} {day}")[:16]
+        write_atomic(self.store.run_directory(run_id) / "checkpoint-final" / "weights", "w" * 1000)
+        manifest = RunManifest(
+            run_id=run_id,
+            created_at=f"2025-01-{day:02}T12:00:00+00:00",
+            dataset_key="addition-v1",
+            dataset_sha256="0" * 64,
+            sequences_sha256="0" * 64,
+            recipe={"name": name, "model": {"preset": "tiny", "init_from": init_from}},
+            training_config={},
+            model_config={},
+            trainer={"name": "flax", "version": "1", "source_sha256": "0" * 64},
+            renderer={"name": "plain", "version": "1"},
+            tokenizer={"name": "bytes", "version": "1"},
+            seed=day,
+            git_sha=None,
+            git_dirty=None,
+            packages={},
+            device={"platform": "cpu", "kind": "cpu", "count": 1, "cpu_features": []},
+            xla_flags="",
+            steps=600,
+            total_steps=600,
+            parameter_count=527_000,
+            tokens=1000,
+            wall_seconds=12.5,
+            resumed_from=None,
+            status="complete",
+            weights_sha256="ab" * 32,
+            artifacts={},
+        ).model_copy(update=changed)
+        self.store.record_run(manifest)
+        return run_id
+
+    def unfinished(self, run_id: str = "5" * 16, *, steps: int = 800, checkpoint: int = 300) -> str:
+        """Leave what a training leaves that was killed after a checkpoint, and while it wrote another."""
+        folder = self.store.run_directory(run_id)
+        self.store.record_start(run_id, StartedRun(name="long", seed=3, steps=steps, init_from=None))
+        write_atomic(folder / "metrics.jsonl", "{}\n")
+        write_atomic(folder / "checkpoints" / str(checkpoint) / "digests.json", "{}")
+        write_atomic(folder / "checkpoints" / str(checkpoint + 100) / "arrays", "half")
+        return run_id
+
+    def ids(self) -> set[str]:
+        return {path.name for path in (self.store.root / "runs").iterdir()}
+
+
+@pytest.fixture
+def trained(records: Records) -> Trained:
+    """A project without runs."""
+    return Trained(records)
+
+
+def listed(trained: Trained) -> dict[str, dict[str, Any]]:
+    code, out, err = trained.records.call("runs", "list", "--json")
+    assert (code, err) == (0, "")
+    return {one["run_id"]: one for one in json.loads(out)}
+
+
+def test_nothing_recorded_is_said(trained: Trained) -> None:
+    assert trained.records.call("runs", "list") == (0, "no runs in artifacts\n", "")
+    assert not trained.store.root.exists()
+
+
+def test_runs_are_listed_newest_first_with_state_size_and_age(trained: Trained) -> None:
+    old, new, stopped = trained.run(day=1), trained.run(day=2), trained.unfinished()
+    cut = trained.run("short", day=3, status="truncated", steps=5)
+    code, out, _ = trained.records.call("runs", "list")
+    lines = out.splitlines()
+    assert code == 0
+    assert [line.split()[0] for line in lines] == ["run", stopped, cut, new, old, "4"]
+    assert re.fullmatch(rf"{stopped}  long      stopped at 300 of 800  3     \d+ B +now", lines[1].rstrip())
+    assert re.fullmatch(rf"{cut}  short     cut at 5 of 600 {{8}}3     2\.\d+ kB  \d+ days", lines[2].rstrip())
+    assert re.fullmatch(r"4 runs, [\d.]+ kB in artifacts", lines[-1])
+
+
+def test_json_says_the_same(trained: Trained) -> None:
+    run_id = trained.run(day=2)
+    one = listed(trained)[run_id]
+    directory = trained.store.run_directory(run_id)
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    assert one == {
+        "run_id": run_id,
+        "name": "addition",
+        "status": "complete",
+        "seed": 2,
+        "steps": 600,
+        "total_steps": 600,
+        "created_at": "2025-01-02T12:00:00+00:00",
+        "bytes": size,
+        "directory": f"artifacts/runs/{run_id}",
+        "referred_by": [],
+    }
+
+
+def test_what_refers_to_a_run_is_found(trained: Trained) -> None:
+    base, other = trained.run(day=1), trained.run(day=2)
+    child = trained.run("child", day=3, init_from=base[:8])
+    write_atomic(trained.records.root / "baselines" / "addition" / "heldout.json", f'{{"damaged {base}')
+    (trained.store.run_directory(other) / "as" / "addition-temperature").mkdir(parents=True)
+    found = {run_id: one["referred_by"] for run_id, one in listed(trained).items()}
+    assert found == {
+        base: ["baseline addition/heldout", f"run {child} began from it"],
+        other: ["evaluated as addition-temperature"],
+        child: [],
+    }
+
+
+def test_evaluations_without_a_training_are_told_from_runs(trained: Trained) -> None:
+    run_id = trained.records.run(name="served", recipe=None)
+    folder = trained.records.directory(run_id)
+    (folder / "as").mkdir()
+    evaluated = folder / "as" / "served"
+    evaluated.mkdir()
+    for path in folder.glob("*.json*"):
+        path.rename(evaluated / path.name)
+    one = listed(trained)[run_id]
+    assert (one["status"], one["name"], one["referred_by"]) == ("predictions", "served", [])
+    code, out, _ = trained.records.call("runs", "show", run_id[:6])
+    assert code == 0
+    assert "evaluated  addition-heldout as served" in out
+
+
+def test_a_damaged_manifest_is_listed_and_can_be_removed(trained: Trained) -> None:
+    run_id = trained.run()
+    (trained.store.run_directory(run_id) / "run_manifest.json").write_text("{")
+    assert listed(trained)[run_id]["status"] == "damaged"
+    assert trained.records.call("runs", "rm", run_id)[0] == 0
+    assert trained.ids() == set()
+
+
+def test_a_run_in_training_is_listed_so_and_stays(trained: Trained) -> None:
+    run_id = trained.unfinished()
+    with trained.store.lock(f"run-{run_id}"):
+        assert listed(trained)[run_id]["status"] == "training"
+        for words in (("rm", run_id, "--force"), ("gc", "--keep", "0", "--force")):
+            trained.records.call("runs", *words)
+            assert trained.ids() == {run_id}
+        code, message = trained.records.refused("runs", "rm", run_id, "--force")
+        assert (code, message) == (1, f"run {run_id} (long) is being trained; stop that first")
+    assert listed(trained)[run_id]["status"] == "unfinished"
+
+
+def test_one_run_is_shown_whole(trained: Trained) -> None:
+    base = trained.run(day=1)
+    run_id = trained.run(day=2, init_from=base)
+    code, out, _ = trained.records.call("runs", "show", run_id[:5])
+    assert code == 0
+    for text in (
+        f"run         {run_id}",
+        "steps       600 of 600, 12.5 s",
+        "model       527,000 parameters by flax",
+        "device      1 cpu (cpu)",
+        f"began from  {base}",
+    ):
+        assert text in out.splitlines()
+    shown = json.loads(trained.records.call("runs", "show", run_id, "--json")[1])
+    assert shown["manifest"]["run_id"] == run_id
+    assert shown["sizes"]["checkpoint-final"] == 1000
+
+
+@pytest.mark.parametrize(("reference", "what"), [("zzzz", "no such run"), ("", "no such run")])
+def test_an_unknown_run_is_refused_with_those_that_there_are(trained: Trained, reference: str, what: str) -> None:
+    run_id = trained.run()
+    code, message = trained.records.refused("runs", "show", reference)
+    assert (code, message) == (2, f"run '{reference}': {what} in artifacts; there are: {run_id} (addition)")
+
+
+def test_first_digits_of_several_runs_name_none(trained: Trained) -> None:
+    trained.unfinished("5" * 16)
+    trained.unfinished("5" * 15 + "6")
+    code, message = trained.records.refused("runs", "rm", "555")
+    assert code == 2
+    assert "2 runs begin with it" in message
+    assert len(trained.ids()) == 2
+
+
+def test_removing_leaves_nothing_of_a_run_and_the_others_whole(trained: Trained) -> None:
+    gone, stays = trained.run(day=1), trained.run(day=2)
+    code, out, _ = trained.records.call("runs", "rm", gone, "--dry-run")
+    assert code == 0
+    assert out.splitlines()[0].startswith(f"would remove {gone} (addition, complete, 2.")
+    assert trained.ids() == {gone, stays}
+    code, out, _ = trained.records.call("runs", "rm", gone)
+    assert out.splitlines()[-1].startswith("removed 1 run, 2.")
+    assert trained.ids() == {stays}
+    assert trained.store.find_run(gone) is None
+    assert trained.store.find_run(stays) is not None
+    assert not (trained.store.root / "removed").exists()
+
+
+def test_a_run_that_something_refers_to_is_refused_and_nothing_goes(trained: Trained) -> None:
+    base, other = trained.run(day=1), trained.run(day=2)
+    write_atomic(trained.records.root / "baselines" / "addition" / "heldout.json", f'"{base}"')
+    expected = f"run {base} (addition) is referred to: baseline addition/heldout; --force removes it all the same"
+    assert trained.records.refused("runs", "rm", other, base) == (1, expected)
+    assert trained.records.refused("runs", "rm", base, "--dry-run") == (1, f"would refuse: {expected}")
+    assert trained.ids() == {base, other}
+    assert trained.records.call("runs", "rm", other, base, "--force")[0] == 0
+    assert trained.ids() == set()
+
+
+def test_a_run_goes_with_the_one_that_began_from_it(trained: Trained) -> None:
+    base = trained.run(day=1)
+    child = trained.run("child", day=2, init_from=base)
+    assert trained.records.refused("runs", "rm", base)[0] == 1
+    assert trained.records.call("runs", "rm", base, child)[0] == 0
+
+
+def test_naming_a_run_twice_is_refused(trained: Trained) -> None:
+    run_id = trained.run()
+    assert trained.records.refused("runs", "rm", run_id, run_id[:4])[0] == 2
+    assert trained.ids() == {run_id}
+
+
+def test_gc_keeps_the_newest_of_each_name_and_what_is_referred_to(trained: Trained) -> None:
+    days = [trained.run(day=day) for day in range(1, 6)]
+    other = trained.run("other", day=1)
+    write_atomic(trained.records.root / "baselines" / "addition" / "heldout.json", f'"{days[0]}"')
+    code, out, _ = trained.records.call("runs", "gc", "--keep", "2", "--dry-run")
+    assert code == 0
+    lines = out.splitlines()
+    assert re.fullmatch(rf"kept {days[0]} \(addition, complete, [\d.]+ kB\): baseline addition/heldout", lines[0])
+    assert [line.split()[2] for line in lines[1:-1]] == [days[2], days[1]]
+    assert lines[-1].startswith("would remove 2 runs, 4.")
+    assert len(trained.ids()) == 6
+    trained.records.call("runs", "gc", "--keep", "2")
+    assert trained.ids() == {days[0], days[3], days[4], other}
+    trained.records.call("runs", "gc", "--keep", "0", "--force")
+    assert trained.ids() == set()
+
+
+def test_gc_removes_what_was_replaced_and_not_what_replaced_it(trained: Trained) -> None:
+    run_id = trained.run()
+    trained.store.set_aside(run_id)
+    trained.run()
+    code, out, _ = trained.records.call("runs", "gc", "--keep", "1")
+    assert (code, out.splitlines()[-1].split(",")[0]) == (0, "removed 1 run")
+    assert trained.ids() == {run_id}
+    assert not list((trained.store.root / "replaced").iterdir())
+
+
+def test_gc_lets_a_chain_of_runs_go_together(trained: Trained) -> None:
+    base = trained.run(day=1)
+    middle = trained.run(day=2, init_from=base)
+    newest = trained.run(day=3)
+    trained.records.call("runs", "gc", "--keep", "1")
+    assert trained.ids() == {newest}
+    assert base != middle
+
+
+@pytest.mark.parametrize("words", [("runs",), ("runs", "lst"), ("runs", "gc"), ("runs", "gc", "--keep", "-1")])
+def test_a_wrong_command_is_one_line(trained: Trained, words: tuple[str, ...]) -> None:
+    assert trained.records.refused(*words)[0] == 2
+
+
+def test_a_folder_that_is_not_there_is_refused(trained: Trained) -> None:
+    code, message = trained.records.refused("runs", "list", "--artifacts", "nowhere")
+    assert (code, message) == (2, "--artifacts nowhere: no such folder")
+
+
+@pytest.mark.parametrize(
+    ("passed", "text"),
+    [(timedelta(seconds=20), "now"), (timedelta(minutes=1), "1 minute"), (timedelta(hours=30), "1 day")],
+)
+def test_an_age_is_in_the_largest_unit(passed: timedelta, text: str) -> None:
+    assert age_text(datetime.now(UTC) - passed) == text
