@@ -296,3 +296,48 @@ def test_a_parquet_file_is_a_dataset_under_its_stem(tmp_path):
     dataset = read_dataset(tmp_path / "sums.parquet")
     assert (dataset.key, dataset.traces) == ("sums", traces)
     assert dataset.content_sha256 == hashlib.sha256((tmp_path / "sums.parquet").read_bytes()).hexdigest()
+
+
+INNER = st.fixed_dictionaries({"k": st.none() | st.integers(-9, 9), "s": st.none() | st.sampled_from(["", "a", "é"])})
+METAS = st.fixed_dictionaries(
+    {
+        "n": st.none() | st.sampled_from([0.5, -1.0, float("nan"), float("inf")]),
+        "flag": st.none() | st.booleans(),
+        "inner": st.none() | INNER,
+        "list": st.none() | st.lists(st.none() | INNER, max_size=3),
+    }
+)
+META_TYPE = pa.struct(
+    [
+        ("n", pa.float64()),
+        ("flag", pa.bool_()),
+        ("inner", inner := pa.struct([("k", pa.int32()), ("s", pa.large_string())])),
+        ("list", pa.large_list(inner)),
+    ]
+)
+ROWS = st.fixed_dictionaries(
+    {
+        "prompt": st.sampled_from(["1+1=", "", "2+2=", "\u2003"]) | st.none(),
+        "steps": st.sampled_from([STEPS, [*STEPS, {**STEPS[0], "i": None}], [], None, [{**STEPS[0], "i": 2}, *STEPS]]),
+        "meta": st.none() | METAS,
+        "id": st.none() | st.sampled_from(["a", "b"]),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(ROWS, min_size=1, max_size=5), st.booleans())
+def test_columns_are_read_as_their_rows_are(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], meta_is_text: bool
+) -> None:
+    """A column of a type that JSON does not have, here a dictionary, makes every row be looked at by itself."""
+    folder = tmp_path_factory.mktemp("columns")
+    whole = [{**ROW, **row} for row in rows]
+    if meta_is_text:
+        whole = [{**row, "meta": json.dumps(row["meta"])} for row in whole]
+    types = {"meta": pa.string() if meta_is_text else META_TYPE, "id": pa.string(), "prompt": pa.string()}
+    outcomes = []
+    for text in (pa.string(), pa.dictionary(pa.int8(), pa.string())):
+        path = write(folder / "rows.parquet", *whole, **types, trace_version=text)
+        outcomes.append(read_traces_leniently(path))
+    assert outcomes[0] == outcomes[1]

@@ -95,7 +95,7 @@ def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chu
         with open_regular(path, name) as raw, parquet.ParquetFile(raw) as file:
             _check_columns(file.schema_arrow.names, name)
             total, size = file.metadata.num_rows, path.stat().st_size
-            plain = all(_is_plain(field.type, arrow.types) for field in file.schema_arrow)
+            plain = _is_plain(arrow.struct(file.schema_arrow), arrow.types)
             for batch in file.iter_batches(batch_size=_ROWS):
                 lines = _by_columns(batch, arrow) if plain else None
                 yield _by_rows(_rows(batch), first) if lines is None else Chunk(lines, first)
@@ -118,12 +118,12 @@ def _is_plain(kind: Any, types: Any) -> bool:
     """Tell whether all values of a type, but for floats that are not finite, are ones that JSON has."""
     if types.is_struct(kind):
         names = {field.name for field in kind}
-        return len(names) == kind.num_fields and all(_is_plain(field.type, types) for field in kind)
+        return len(names) == kind.num_fields > 0 and all(_is_plain(field.type, types) for field in kind)
     if types.is_list(kind) or types.is_large_list(kind):
         return _is_plain(kind.value_type, types)
     text = types.is_string(kind) or types.is_large_string(kind)
     number = types.is_integer(kind) or types.is_float32(kind) or types.is_float64(kind)
-    return text or number or types.is_boolean(kind) or types.is_null(kind)
+    return bool(text or number or types.is_boolean(kind) or types.is_null(kind))
 
 
 def _by_columns(batch: Any, arrow: Any) -> bytes | None:
