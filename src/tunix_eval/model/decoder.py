@@ -1,6 +1,7 @@
 """The decoder: tokens to logits, with or without a cache, and its weights by name.
 
-Layers are unrolled: a scan over them is slower on CPU. Embeddings are tied.
+Layers are unrolled: a scan over them is slower on CPU. Activations have the dtype of the configuration; weights,
+norms, softmax, angles and logits are float32.
 
 Axes: B rows, T tokens, S tokens that can be attended to, V vocabulary, W width.
 """
@@ -33,6 +34,7 @@ class Decoder(nnx.Module):
         self.embedding = weight(config.init_std, config.vocab_size, config.width)
         self.blocks = nnx.List([Block(config) for _ in range(config.layers)])
         self.final_norm = RMSNorm(config.width)
+        self.unembedding = None if config.tied else weight(config.init_std, config.vocab_size, config.width)
 
     def __call__(
         self,
@@ -42,7 +44,7 @@ class Decoder(nnx.Module):
         cache: Cache | None = None,
         start: jax.Array | int = 0,
     ) -> tuple[jax.Array, Cache]:
-        """Return hidden states, float32[B, T, W], and the keys and values that were attended to.
+        """Return hidden states, [B, T, W], and the keys and values that were attended to.
 
         Args:
             tokens: int32[B, T].
@@ -54,17 +56,26 @@ class Decoder(nnx.Module):
         config = self.config
         angles = rotary_angles(positions, width=config.head_width, theta=config.rope_theta)
         # Rows and tokens are one axis: weight gradients are then plain matrix products.
-        x = self.embedding[...][tokens.reshape(-1)]
+        x = self.embedding[...][tokens.reshape(-1)].astype(config.activations)
         layers = []
         for index, block in enumerate(self.blocks):
-            x, layer = block(x, angles, mask, None if cache is None else cache[index], start)
+            if config.remat and cache is None:
+                x, layer = jax.checkpoint(functools.partial(block, cache=None, start=0))(x, angles, mask)
+            else:
+                x, layer = block(x, angles, mask, None if cache is None else cache[index], start)
             layers.append(layer)
         return self.final_norm(x).reshape(*tokens.shape, config.width), tuple(layers)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
-        """Return float32[B, T, V] for hidden states, float32[B, T, W]."""
+        """Return float32[..., V] for hidden states, [..., W]."""
         flat = hidden.reshape(-1, self.config.width)
-        return (flat @ self.embedding[...].T).reshape(*hidden.shape[:-1], self.config.vocab_size)
+        logits = jnp.matmul(flat, self.output_weights().T, preferred_element_type=jnp.float32)
+        return logits.reshape(*hidden.shape[:-1], self.config.vocab_size)
+
+    def output_weights(self) -> jax.Array:
+        """Return the matrix that hidden states are multiplied with, [V, W], in the dtype of activations."""
+        matrix = self.embedding if self.unembedding is None else self.unembedding
+        return matrix[...].astype(self.config.activations)
 
 
 def training_mask(segment_ids: jax.Array) -> jax.Array:
@@ -81,7 +92,7 @@ def without_pad(logits: jax.Array, pad_id: int) -> jax.Array:
 
 def empty_cache(config: DecoderConfig, *, rows: int, tokens: int) -> Cache:
     """Return a cache of zeros for `rows` rows that can hold `tokens` tokens each."""
-    zeros = jnp.zeros((rows, config.heads, tokens, config.head_width), jnp.float32)
+    zeros = jnp.zeros((rows, config.kv_heads, tokens, config.head_width), config.activations)
     return tuple((zeros, zeros) for _ in range(config.layers))
 
 

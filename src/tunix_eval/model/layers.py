@@ -1,6 +1,7 @@
 """The decoder's layers: RMSNorm, RoPE, attention with query-key norm, SwiGLU.
 
-Axes: B rows, T tokens, S tokens that can be attended to, W width, H heads, D width of a head.
+Axes: B rows, T tokens, S tokens that can be attended to, W width, H heads, K heads of keys and values, D width of a
+head. Activations, `[...]` without a dtype, have that of the configuration.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ Angles = tuple[jax.Array, jax.Array]
 """Cosines and signed sines, float32[B, 1, T, 2, D/2] each."""
 
 LayerCache = tuple[jax.Array, jax.Array]
-"""Keys and values, float32[B, H, S, D] each."""
+"""Keys and values, [B, K, S, D] each."""
 
 
 def weight(std: float, *shape: int) -> nnx.Param[jax.Array]:
     """Declare a weight that `initial_params` draws with this standard deviation around zero."""
     return nnx.Param(jnp.zeros(shape, jnp.float32), mean=0.0, std=std)
+
+
+def product(x: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Return x @ matrix in the dtype of x; the matrix is float32."""
+    return x @ matrix.astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
@@ -37,9 +43,11 @@ class RMSNorm(nnx.Module):
         self.scale = nnx.Param(jnp.ones(width, jnp.float32), mean=1.0, std=0.0)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return the shape of x."""
+        """Return the shape and dtype of x."""
         scale = jnp.expand_dims(self.scale[...], tuple(range(x.ndim - 1)))
-        return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + NORM_EPSILON) * scale
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + NORM_EPSILON) * scale
+        return wide.astype(x.dtype)
 
 
 def rotary_angles(positions: jax.Array, *, width: int, theta: float) -> Angles:
@@ -59,24 +67,28 @@ def rotary_angles(positions: jax.Array, *, width: int, theta: float) -> Angles:
 
 
 def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-    """Turn queries or keys, float32[B, H, T, D], by the angles of their positions."""
-    halves = x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)
+    """Turn queries or keys, [B, H, T, D], by the angles of their positions; the same shape and dtype."""
+    halves = x.astype(jnp.float32).reshape(*x.shape[:-1], 2, x.shape[-1] // 2)
     # Swapping the halves by `rev` fuses with the products around it; a concatenation takes several times as long.
-    return (halves * cos + jax.lax.rev(halves, (halves.ndim - 2,)) * sin).reshape(x.shape)
+    turned = halves * cos + jax.lax.rev(halves, (halves.ndim - 2,)) * sin
+    return turned.reshape(x.shape).astype(x.dtype)
 
 
 class Attention(nnx.Module):
-    """Causal multi-head attention under a mask that the caller gives."""
+    """Causal attention under a mask that the caller gives; several heads may share keys and values.
+
+    Source: Ainslie et al. 2023, "GQA: Training Generalized Multi-Query Transformer Models".
+    """
 
     def __init__(self, config: DecoderConfig) -> None:
         self.config = config
-        std, width = config.init_std, config.width
-        self.query = weight(std, width, width)
-        self.key = weight(std, width, width)
-        self.value = weight(std, width, width)
-        self.out = weight(std / math.sqrt(2 * config.layers), width, width)
-        self.query_norm = RMSNorm(config.head_width) if config.qk_norm else None
-        self.key_norm = RMSNorm(config.head_width) if config.qk_norm else None
+        std, width, head_width = config.init_std, config.width, config.head_width
+        self.query = weight(std, width, config.heads * head_width)
+        self.key = weight(std, width, config.kv_heads * head_width)
+        self.value = weight(std, width, config.kv_heads * head_width)
+        self.out = weight(std / math.sqrt(2 * config.layers), config.heads * head_width, width)
+        self.query_norm = RMSNorm(head_width) if config.qk_norm else None
+        self.key_norm = RMSNorm(head_width) if config.qk_norm else None
 
     def __call__(
         self,
@@ -86,25 +98,52 @@ class Attention(nnx.Module):
         cache: LayerCache | None,
         start: jax.Array | int,
     ) -> tuple[jax.Array, LayerCache]:
-        """Attend; x is float32[B * T, W]. Returns the same shape, and keys and values."""
-        query, key, value = (self._heads(x @ part[...], mask) for part in (self.query, self.key, self.value))
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query), self.key_norm(key)
-        query, key = rotate(query, *angles), rotate(key, *angles)
+        """Attend; x is [B * T, W]. Returns the same shape, and keys and values."""
+        query, key, value = self.projections(x, angles, rows=mask.shape[0])
         if cache is not None:
             key = jax.lax.dynamic_update_slice_in_dim(cache[0], key, start, axis=2)
             value = jax.lax.dynamic_update_slice_in_dim(cache[1], value, start, axis=2)
-        # Scaled before the product: T * D numbers instead of T * S.
-        scores = jnp.einsum("bhtd,bhsd->bhts", query * (self.config.head_width**-0.5), key)
-        # A finite floor, so that a row with nothing to attend to stays finite.
-        weights = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e30), axis=-1)
-        mixed = jnp.einsum("bhts,bhsd->bhtd", weights, value).transpose(0, 2, 1, 3)
-        return mixed.reshape(x.shape) @ self.out[...], (key, value)
+        mixed = attend(query, key, value, mask)
+        return self.projected_back(mixed), (key, value)
 
-    def _heads(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """Reshape float32[B * T, W] to float32[B, H, T, D]."""
-        rows, tokens = mask.shape[:2]
-        return x.reshape(rows, tokens, self.config.heads, self.config.head_width).transpose(0, 2, 1, 3)
+    def projections(self, x: jax.Array, angles: Angles, *, rows: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return queries [B, H, T, D], keys and values [B, K, T, D] for x, [B * T, W]."""
+        query, key, value = (self._heads(product(x, part[...]), rows) for part in (self.query, self.key, self.value))
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        return rotate(query, *angles), rotate(key, *angles), value
+
+    def projected_back(self, mixed: jax.Array) -> jax.Array:
+        """Return [B * T, W] for what heads have gathered, [B, H, T, D]."""
+        return product(mixed.transpose(0, 2, 1, 3).reshape(-1, self.out.shape[0]), self.out[...])
+
+    def _heads(self, x: jax.Array, rows: int) -> jax.Array:
+        """Reshape [B * T, heads * D] to [B, heads, T, D]."""
+        return x.reshape(rows, x.shape[0] // rows, -1, self.config.head_width).transpose(0, 2, 1, 3)
+
+
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return means of values, [B, H, T, D], weighed by the softmax of scaled products of queries and keys.
+
+    Args:
+        query: [B, H, T, D].
+        key: [B, K, S, D]; head h attends to the keys h * K // H.
+        value: [B, K, S, D].
+        mask: bool[B, T, S].
+    """
+    rows, heads, tokens, width = query.shape
+    kv_heads = key.shape[1]
+    # Scaled before the product: T * D numbers instead of T * S.
+    query = (query.astype(jnp.float32) * (width**-0.5)).astype(query.dtype)
+    if kv_heads != heads:
+        # Heads that share keys stand one behind the other, as if they were more tokens.
+        query = query.reshape(rows, kv_heads, heads // kv_heads * tokens, width)
+        mask = jnp.tile(mask, (1, heads // kv_heads, 1))
+    scores = jnp.einsum("bhtd,bhsd->bhts", query, key, preferred_element_type=jnp.float32)
+    # A finite floor, so that a row with nothing to attend to stays finite.
+    weights = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e30), axis=-1)
+    mixed = jnp.einsum("bhts,bhsd->bhtd", weights.astype(value.dtype), value)
+    return mixed.reshape(rows, heads, tokens, width)
 
 
 class Mlp(nnx.Module):
@@ -118,9 +157,9 @@ class Mlp(nnx.Module):
         self.down = weight(std / math.sqrt(2 * config.layers), width, inner)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return the shape of x, float32[B * T, W]."""
-        inner = jax.nn.silu(x @ self.gate[...]) * (x @ self.up[...])
-        return jnp.einsum("ni,wi->nw", inner, self.down[...])
+        """Return the shape of x, [B * T, W]."""
+        inner = jax.nn.silu(product(x, self.gate[...])) * product(x, self.up[...])
+        return jnp.einsum("ni,wi->nw", inner, self.down[...].astype(x.dtype))
 
 
 class Block(nnx.Module):
@@ -140,7 +179,7 @@ class Block(nnx.Module):
         cache: LayerCache | None,
         start: jax.Array | int,
     ) -> tuple[jax.Array, LayerCache]:
-        """Return the shape of x, float32[B * T, W], and keys and values."""
+        """Return the shape of x, [B * T, W], and keys and values."""
         mixed, cache = self.attention(self.attention_norm(x), angles, mask, cache, start)
         x = x + mixed
         return x + self.mlp(self.mlp_norm(x)), cache
