@@ -139,22 +139,29 @@ def _trace(_: str | None, trace: Trace) -> Trace:
 
 
 def _sft(created_at: str | None, trace: Trace) -> _Sft:
-    opening = "<start_of_turn>user\n"
+    steps, answer, version, meta = trace.steps, trace.final_answer, trace.trace_version, trace.meta
+    # Filled in place: `model_text` and a join of the turns take longer than all the rest of an export.
+    pieces = [*_gemma_layout(len(steps))]
     if trace.system is not None or trace.messages:
-        opening = _opening(trace)
-    steps = [step.content for step in trace.steps]
-    answer = trace.final_answer
-    text = _gemma_layout(len(steps)) % (opening, trace.prompt.strip(), *steps, f"Answer: {answer}".rstrip())
-    version = trace.trace_version
-    metadata = {**(trace.meta or _NOTHING), "created_at": created_at, "trace_version": version, "format": "tunix_sft"}
-    return _Sft(str(trace.id), text, answer, metadata)
+        pieces[0] = _opening(trace)
+    pieces[1] = trace.prompt.strip()
+    slot = 3
+    for step in steps:
+        pieces[slot] = step.content
+        slot += 2
+    pieces[slot] = f"Answer: {answer}".rstrip()
+    metadata = {} if meta is None else meta.copy()
+    metadata["created_at"], metadata["trace_version"], metadata["format"] = created_at, version, "tunix_sft"
+    return _Sft(str(trace.id), "".join(pieces), answer, metadata)
 
 
 @functools.cache
-def _gemma_layout(steps: int) -> str:
-    # Filled in one go: `model_text` and a join of the turns take longer than all the rest of an export.
-    numbered = "".join(f"{number}. %s\n" for number in range(1, steps + 1))
-    return f"%s%s<end_of_turn>\n<start_of_turn>model\nReasoning:\n{numbered}%s<end_of_turn>"
+def _gemma_layout(steps: int) -> tuple[str, ...]:
+    """Return the pieces of Gemma's text for so many steps, empty where prompt, steps and answer stand."""
+    before = [f"\n{number}. " for number in range(1, steps + 1)] + ["\n"]
+    before[0] = f"<end_of_turn>\n<start_of_turn>model\nReasoning:{before[0]}"
+    slots = [piece for text in before for piece in (text, "")]
+    return ("<start_of_turn>user\n", "", *slots, "<end_of_turn>")
 
 
 def _opening(trace: Trace) -> str:
