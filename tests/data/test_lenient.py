@@ -64,6 +64,17 @@ def test_unknown_keys_are_kept_below_meta_by_their_paths(tmp_path: Path) -> None
     }
 
 
+def test_every_key_that_was_moved_is_counted_in_the_traces_that_have_it(tmp_path: Path) -> None:
+    scored = {**GOOD, "steps": [{**STEPS[0], "score": 1}, {**STEPS[0], "i": 1, "score": 2}], "url": "u", "a[0]": 1}
+    rejected = {**GOOD, "prompt": "", "lost": 1}
+    repeated = {**GOOD, "id": "a", "late": 1}
+    lines = [{**GOOD, "id": "a"}, {**GOOD, "url": "v", "why": "w"}, scored, rejected, repeated, GOOD]
+    found = read_traces_leniently(write(tmp_path, *lines))
+    assert list(found.moved.items()) == [("url", 2), ("why", 1), ("a[0]", 1), ("steps[].score", 1)]
+    assert [each.line for each in found.rejected] == [4, 5]
+    assert read_traces_leniently(write(tmp_path, GOOD)).moved == {}
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from tunix_eval.cli.inputs import Given, assignments, given_file, joined
 from tunix_eval.cli.outputs import add_out_argument, check_free, out_path, printed, would_write, write_text
 from tunix_eval.cli.recorded import Evaluation, open_runs
 from tunix_eval.cli.terminal import Progress, counted, cut, listed
+from tunix_eval.cli.validate import moved_keys
 from tunix_eval.data import (
     SPLIT_RULES,
     LenientRead,
@@ -41,8 +43,10 @@ class Read(NamedTuple):
     traces: Sequence[Trace]
     rejected: Sequence[Rejected]
     """Lines of a file that are no traces."""
-    left_out: Sequence[str]
+    left_out: Sequence[str] = ()
     """Completions of a run that make no trace, and why."""
+    moved: Mapping[str, int] = {}
+    """Unknown keys that were moved below meta, and in how many traces."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +89,7 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
         refused = f", {counted(len(one.rejected), 'line')} rejected" if one.rejected else ""
         passed = f", {counted(len(one.left_out), 'completion')} left out" if one.left_out else ""
         lines.append(f"read {printable(one.name)}: {counted(len(one.traces), 'trace')}{refused}{passed}")
+        lines += [f"  {moved_keys(one.moved)}"] if one.moved else []
         lines += cut([f"  line {flaw.line}: {printable(flaw.reason)}" for flaw in one.rejected], _LISTED)
         lines += cut([f"  {printable(text)}" for text in one.left_out], _LISTED)
     if not traces:
@@ -131,7 +136,7 @@ def _of_files(arguments: argparse.Namespace) -> Iterator[Read]:
         with given_file(reference) as (path, name), Progress(f"reading {name}") as progress:
             check_lines(path, name, "one JSON object a line", lenient=arguments.lenient)
             found = _of_file(path, name, dict(pairs), arguments, progress)
-        yield Read(name, found.traces, found.rejected, [])
+        yield Read(name, found.traces, found.rejected, moved=found.moved)
 
 
 def _of_file(
@@ -157,7 +162,7 @@ def _of_file(
         found = read_traces_leniently(path, source=name, on_progress=progress)
     else:
         found = LenientRead(read_traces(path, source=name), [])
-    return LenientRead(list(_sourced(found.traces, arguments.source)), found.rejected)
+    return replace(found, traces=list(_sourced(found.traces, arguments.source)))
 
 
 def _sourced(traces: Iterable[Trace], source: str | None) -> Iterator[Trace]:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from tunix_eval.cli.contents import KINDS, Kind, check_lines, kind_of
 from tunix_eval.cli.inputs import given_file
 from tunix_eval.cli.outputs import STREAM
-from tunix_eval.cli.terminal import Progress, complain, counted
-from tunix_eval.data import read_dataset, read_evalset, read_predictions, validate_traces
-from tunix_eval.errors import SpecError, TunixEvalError, unknown_name
+from tunix_eval.cli.terminal import Progress, complain, counted, listed, shortened
+from tunix_eval.data import read_dataset, read_evalset, read_predictions, read_traces_leniently, validate_traces
+from tunix_eval.errors import DataError, SpecError, TunixEvalError, unknown_name
 from tunix_eval.figures import printable
 from tunix_eval.run_files import read_run_file
+
+_LISTED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="file or dataset folder, or - for stdin")
     parser.add_argument("--kind", metavar="KIND", help=f"{', '.join(KINDS)}; by default found out by content")
+    parser.add_argument(
+        "--lenient",
+        action="store_true",
+        help="unknown keys of a trace are no mistake; which ones `ingest --lenient` moves into meta is said",
+    )
 
 
 def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
@@ -34,8 +42,9 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
             with given_file(reference) as (path, name):
                 kind: Kind | None = arguments.kind or ("run" if path.suffix == ".toml" else None)
                 if kind != "run":
-                    check_lines(path, name, kind or "traces, an evalset or predictions")
-                found = _validated(path, name, kind or kind_of(path, name))
+                    check_lines(path, name, kind or "traces, an evalset or predictions", lenient=arguments.lenient)
+                kind = kind or kind_of(path, name)
+                found = _validated_leniently(path, name, kind) if arguments.lenient else _validated(path, name, kind)
             lines.append(f"{printable(name)}: {found}, ok")
         except TunixEvalError as error:
             complain(str(error))
@@ -71,3 +80,32 @@ def _validated(path: Path, name: str, kind: Kind) -> str:
         return f"{counted(len(predictions.rows), 'prediction')} ({printable(taken)})"
     with Progress(f"reading {name}") as progress:
         return counted(validate_traces(path, source=name, on_progress=progress).traces, "trace")
+
+
+def _validated_leniently(path: Path, name: str, kind: Kind) -> str:
+    """Return what a trace file holds, and which unknown keys.
+
+    Raises:
+        DataError: it holds something else, or every line that is bad for another reason, up to 20, and a count.
+    """
+    if kind != "traces":
+        raise DataError(f"{name}: is of kind {kind}; --lenient is for trace files, so leave it out here")
+    with Progress(f"reading {name}") as progress:
+        read = read_traces_leniently(path, source=name, on_progress=progress)
+    if read.rejected:
+        at = f"{name}: row " if path.suffix == ".parquet" else f"{name}:"
+        lines = [f"{at}{flaw.line}: {flaw.reason}" for flaw in read.rejected]
+        rest = len(lines) - _LISTED
+        raise DataError("\n".join(lines[:_LISTED] + ([f"and {counted(rest, 'more bad line')}"] if rest > 0 else [])))
+    traces = counted(len(read.traces), "trace")
+    return f"{traces}, {moved_keys(read.moved)}" if read.moved else traces
+
+
+def moved_keys(moved: Mapping[str, int]) -> str:
+    """Say which unknown keys a lenient reader moves into meta.
+
+    >>> moved_keys({"url": 12, "steps[].score": 1})
+    'unknown keys go into meta: url (12 traces), steps[].score (1 trace)'
+    """
+    keys = [f"{shortened(key, 40)} ({counted(count, 'trace')})" for key, count in moved.items()]
+    return f"unknown keys go into meta: {listed(keys)}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +20,7 @@ from tunix_eval.records import Step, Trace, Turn
 
 _FIELDS = frozenset(Trace.__struct_fields__)
 _INNER_FIELDS = {"steps": frozenset(Step.__struct_fields__), "messages": frozenset(Turn.__struct_fields__)}
+_PLACE = re.compile(r"^(steps|messages)\[\d+\]")
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -38,6 +41,18 @@ class LenientRead:
 
     traces: list[Trace]
     rejected: list[Rejected]
+    moved: Mapping[str, int] = field(default_factory=dict)
+    """Unknown key -> in how many of the traces it was moved below meta, first seen first; `steps[].score` of steps."""
+
+
+class Mended(NamedTuple):
+    """A line that was bad, anew, and the unknown keys that it holds below meta now."""
+
+    line: bytes
+    moved: tuple[str, ...]
+
+
+Mend = Callable[[bytes], Mended | str | None]
 
 
 def read_traces_leniently(path: Path, *, source: str | None = None, on_progress: Progress | None = None) -> LenientRead:
@@ -69,7 +84,7 @@ def sift_leniently(
     source: Source,
     *,
     convert: Callable[[Chunk], Chunk] = lambda chunk: chunk,
-    mend: Callable[[bytes], bytes | str | None] = lambda line: None,
+    mend: Mend = lambda line: None,
 ) -> LenientRead:
     """Read what is good of a source.
 
@@ -80,12 +95,14 @@ def sift_leniently(
     """
     traces: list[Trace] = []
     rejected: list[Rejected] = []
+    moved: Counter[str] = Counter()
     first: dict[str, int] = {}
     for chunk in source.chunks():
         records, numbers, problems = TRACE_FORMAT.sift(convert(chunk))
         found: dict[int, Trace | str] = dict(zip(numbers, records, strict=True))
+        keys: dict[int, tuple[str, ...]] = {}
         for problem in problems:
-            mended = _mended(problem, mend)
+            mended, keys[problem.number] = _mended(problem, mend)
             found[problem.number] = mended if isinstance(mended, Trace) else source.in_own_words(mended)
         bad: dict[int, str] = {}
         for number, trace in sorted(found.items()) if problems else found.items():
@@ -95,26 +112,28 @@ def sift_leniently(
                 bad[number] = repeated_id(str(trace.id), source.unit, used)
             else:
                 traces.append(trace)
+                moved.update(keys.get(number, ()))
         if bad:
             texts = dict(chunk.lines()) | {refused.number: refused.line for refused in chunk.refused}
             rejected += (Rejected(number, bad[number], _shown(texts[number])) for number in bad)
     if not traces and not rejected:
         raise nothing(source, "trace")
-    return LenientRead(identified(traces), rejected)
+    return LenientRead(identified(traces), rejected, moved)
 
 
-def _mended(problem: Problem, mend: Callable[[bytes], bytes | str | None]) -> Trace | str:
+def _mended(problem: Problem, mend: Mend) -> tuple[Trace | str, tuple[str, ...]]:
+    """Return the trace and its moved keys, or why there is none."""
     reason = problem.reason(Trace)
-    if isinstance(problem.found, str):
-        return reason
-    line = mend(problem.line)
-    if line is None or isinstance(line, str):
-        return line or reason
-    again = TRACE_FORMAT.examine(line)
-    return again if isinstance(again, Trace) else Problem(problem.number, line, again).reason(Trace)
+    mended = None if isinstance(problem.found, str) else mend(problem.line)
+    if not isinstance(mended, Mended):
+        return mended or reason, ()
+    again = TRACE_FORMAT.examine(mended.line)
+    if isinstance(again, Trace):
+        return again, mended.moved
+    return Problem(problem.number, mended.line, again).reason(Trace), ()
 
 
-def _unknown_below_meta(line: bytes) -> bytes | str | None:
+def _unknown_below_meta(line: bytes) -> Mended | str | None:
     try:
         value = _decode_any(line)
     except (ValueError, RecursionError):
@@ -131,18 +150,19 @@ def _unknown_below_meta(line: bytes) -> bytes | str | None:
     for key, found in unknown:
         if not same_json(meta.setdefault(key, found), found):
             return f"{one_line(key)}: unknown key, and meta has it with another value; rename one of them"
-    return encode(value | {"meta": meta})
+    moved = dict.fromkeys(_PLACE.sub(r"\1[]", key) for key, _ in unknown)
+    return Mended(encode(value | {"meta": meta}), tuple(moved))
 
 
 def _taken_unknown(value: dict[str, Any]) -> list[tuple[str, Any]]:
     """Take the unknown keys out of a line, and return them with their paths."""
     unknown = [(key, value.pop(key)) for key in list(value) if key not in _FIELDS]
-    for field, known in _INNER_FIELDS.items():
-        entries = value.get(field)
+    for part, known in _INNER_FIELDS.items():
+        entries = value.get(part)
         for k, entry in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(entry, dict):
                 taken = [key for key in entry if key not in known]
-                unknown += [(f"{field}[{k}].{key}", entry.pop(key)) for key in taken]
+                unknown += [(f"{part}[{k}].{key}", entry.pop(key)) for key in taken]
     return unknown
 
 
