@@ -171,6 +171,25 @@ class TrainingSpec(StrictTable):
             raise SpecError(f"training: {too_long}")
         return steps
 
+    def check_rows(self, packed: int, *, devices: int = 1) -> None:
+        """Refuse steps that take more rows than the dataset has packed, or that the devices do not divide.
+
+        Raises:
+            SpecError: with both numbers.
+        """
+        if self.rows > packed:
+            raise SpecError(
+                f"training.rows: a step takes {self.rows} rows, but the dataset is packed in {packed} rows of "
+                f"{self.row_tokens} tokens; take {packed} rows or fewer, a smaller row_tokens, or more traces"
+            )
+        at_once = self.rows // self.accumulate
+        if at_once % devices:
+            micro = f" in {self.accumulate} micro-batches of {at_once}" if self.accumulate > 1 else ""
+            raise SpecError(
+                f"training.rows: {self.rows} rows{micro} are not divided by the {devices} devices of --tunix-mesh "
+                f"data={devices}; take a multiple"
+            )
+
     def _too_long(self, steps: int) -> str | None:
         """Say that warm-up and decay take more than these steps, if they do."""
         if self.warmup_steps + (self.decay_steps or 0) <= steps:

@@ -53,10 +53,11 @@ def make_job(tmp_path: Path) -> MakeJob:
         }
         if "epochs" not in training:
             defaults["steps"] = 20
+        spec = TrainingSpec.model_validate(defaults | training)
         return TrainingJob(
-            rows=counting_rows(),
+            rows=counting_rows(max(12, spec.rows)),
             model=TINY,
-            training=TrainingSpec.model_validate(defaults | training),
+            training=spec,
             seed=seed,
             vocab_size=VOCAB,
             pad_id=PAD,

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from conftest import counting_rows
 from tunix_eval.errors import ArtifactError, SpecError, TrainingError
 from tunix_eval.model import FlaxTrainer, initial_params, weights_sha256
 from tunix_eval.model.config import DecoderConfig
@@ -84,10 +85,11 @@ def test_epochs_are_passes_over_the_rows(make_job):
     assert result.total_steps == result.steps == 8
 
 
-def test_fewer_rows_than_a_batch_train_too(make_job):
-    job = make_job(steps=3, rows=30)
-    result, _ = train(job)
-    assert result.tokens == 3 * 30 * 12
+def test_a_step_of_more_rows_than_there_are_is_refused(make_job):
+    job = make_job(rows=30)
+    few = dataclasses.replace(job, rows=counting_rows(29))
+    with pytest.raises(SpecError, match=r"training\.rows: a step takes 30 rows, but the dataset is packed in 29"):
+        train(few)
 
 
 def test_equal_jobs_give_equal_bits_and_other_seeds_do_not(make_job):

@@ -10,18 +10,19 @@ import msgspec
 from tunix_eval.model.files import append, write_atomically
 
 
-class MetricLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MetricLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one optimizer step measured. Source: docs/formats.md, "Run directory"."""
 
     step: int
     """From 1."""
     epoch: float
     """Passes over the packed rows after this step."""
-    loss: float
-    """Nats per supervised token of this step's batch, before its update."""
+    loss: float | None
+    """Nats per supervised token of this step's batch, before its update; None, in a step that was skipped, where it is
+    not finite."""
     learning_rate: float
-    grad_norm: float
-    """Global norm before clipping."""
+    grad_norm: float | None
+    """Global norm before clipping; None as of the loss."""
     tokens: int
     """Tokens of this step's batch, padding apart."""
     tokens_per_second: float
@@ -29,6 +30,10 @@ class MetricLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     wall_seconds: float
     """Since training began, compilation included, time between kill and resume apart."""
     device: str
+    skipped: bool = False
+    """Whether the step changed nothing, by not_finite or spike."""
+    holdout_loss: float | None = None
+    """After this step, nats per supervised token of the holdout, where it was measured."""
 
 
 def read_metrics(path: Path) -> list[MetricLine]:
