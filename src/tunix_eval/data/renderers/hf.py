@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from tunix_eval.data.renderers.model_files import chat_template, special_tokens
 from tunix_eval.errors import RenderError, SpecError, suggestion
@@ -208,11 +208,12 @@ class HfRenderer:
         assert self._control is not None
         control = self._control
 
-        def defuse(text: str | None) -> str | None:
-            return None if text is None else control.sub(lambda match: stands_for[match.group()], text)
+        def defuse(text: str) -> str:
+            return control.sub(lambda match: stands_for[match.group()], text)
 
         safe = tuple(
-            Turn(turn.role, cast("str", defuse(turn.content)), defuse(turn.reasoning_content)) for turn in messages
+            Turn(turn.role, defuse(turn.content), turn.reasoning_content and defuse(turn.reasoning_content))
+            for turn in messages
         )
         return safe, {sign: name for name, sign in stands_for.items()}
 
