@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tunix_eval.records import TokenArray
 
 SMALLEST_BUCKET = 16
+SMALLEST_SPACE = 64
 
 
 def bucket(tokens: int) -> int:
@@ -28,6 +30,28 @@ def bucket(tokens: int) -> int:
     [16, 16, 32, 128]
     """
     return max(SMALLEST_BUCKET, 1 << (tokens - 1).bit_length())
+
+
+def space(tokens: int) -> int:
+    """Return how many columns there are for prompts where one of so many tokens is decoded: a power of four.
+
+    >>> [space(tokens) for tokens in (1, 64, 65, 257)]
+    [64, 64, 256, 1024]
+    """
+    columns = SMALLEST_SPACE
+    while columns < tokens:
+        columns *= 4
+    return columns
+
+
+def prompt_pages(columns: int) -> tuple[int, ...]:
+    """Return the widths of the pages for prompts: every bucket ends at the end of one.
+
+    >>> prompt_pages(64), prompt_pages(256)
+    ((16, 16, 32), (64, 64, 128))
+    """
+    ends = [0, *(columns >> shift for shift in (2, 1, 0))]
+    return tuple(end - start for start, end in pairwise(ends))
 
 
 def check_ids(kind: str, sequences: Sequence[TokenArray], vocab_size: int) -> None:
@@ -57,9 +81,14 @@ def batches(
     for width in sorted(by_bucket):
         for first in range(0, len(by_bucket[width]), rows):
             places = by_bucket[width][first : first + rows]
-            tokens = np.full((rows, width), pad_id, np.int32)
-            lengths = np.zeros(rows, np.int32)
-            for row, place in enumerate(places):
-                lengths[row] = len(sequences[place])
-                tokens[row, width - lengths[row] :] = sequences[place]
-            yield places, tokens, lengths
+            yield places, *padded([sequences[place] for place in places], rows=rows, width=width, pad_id=pad_id)
+
+
+def padded(sequences: Sequence[TokenArray], *, rows: int, width: int, pad_id: int) -> tuple[TokenArray, TokenArray]:
+    """Return tokens int32[rows, width] padded on the left, and lengths int32[rows]; rows of length 0 fill it up."""
+    tokens = np.full((rows, width), pad_id, np.int32)
+    lengths = np.zeros(rows, np.int32)
+    for row, ids in enumerate(sequences):
+        lengths[row] = len(ids)
+        tokens[row, width - len(ids) :] = ids
+    return tokens, lengths

@@ -1,30 +1,33 @@
-"""Completions, greedy or sampled: prefill and cached decoding in one compiled loop.
+"""Completions, greedy or sampled: rows that have stopped are given the next prompts.
 
-Prompts are padded on the left (see `buckets`), so that all rows write into the same column.
-
-    bucket 16   pad ... pad <bos> 1 + 2 =  | 3 <eos>
-    position    0   ...  0   0    1 2 3 4  | 5 6
-    step                                   | 0 1
-
-A sampled token depends on the row's seed, the step and the logits alone.
+Prompts are sorted by their bucket. Between two dispatches, rows whose completion has ended are retired, and refilled as
+soon as enough of them are free for the next prefill. See `decoding` for why nothing of this changes what is written.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 
-from tunix_eval.errors import SpecError
-from tunix_eval.model.buckets import batches, check_ids
+from tunix_eval.model.buckets import batches, bucket, check_ids, padded, prompt_pages, space
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.decoder import Cache, Params, decoder_with, empty_cache, without_pad
+from tunix_eval.model.decoder import Params
+from tunix_eval.model.decoding import (
+    Rows,
+    Sizes,
+    Vocabulary,
+    dispatch,
+    empty_pool,
+    prefill,
+    written_pages,
+)
 from tunix_eval.model.logprobs import next_token_logprobs
+from tunix_eval.model.sampling import Draws, KeyWords, filters_of, key_words
 from tunix_eval.model.weights import weights_sha256
 from tunix_eval.records import Generation
 from tunix_eval.specs import GenerationSpec
@@ -34,15 +37,19 @@ if TYPE_CHECKING:
 
 LOGPROB_ROWS = 16
 """Sequences whose log-probabilities are computed at once."""
+PREFILL_TOKENS = 256
+"""Tokens of prompts that are computed at once: enough for full speed, and few rows have to wait for each other."""
 
 
 class FlaxModel:
     """Weights that can write."""
 
-    def __init__(self, config: DecoderConfig, params: Params, *, pad_id: int) -> None:
+    def __init__(self, config: DecoderConfig, params: Params, *, pad_id: int, vocab_size: int | None = None) -> None:
+        """Take weights; `vocab_size` is the tokenizer's, by default the model's."""
         self.config = config
         self.params = params
         self.pad_id = pad_id
+        self.vocab_size = config.vocab_size if vocab_size is None else vocab_size
         self.weights_sha256 = weights_sha256(params)
 
     def generate(
@@ -52,34 +59,36 @@ class FlaxModel:
         *,
         stop_ids: tuple[int, ...],
         seeds: Sequence[int] = (),
+        has_ended: Callable[[Sequence[int]], bool] | None = None,
+        on_progress: Callable[[int], None] | None = None,
     ) -> list[Generation]:
-        """Complete every prompt (int32[T] each), in order; the pad id is never written.
+        """Complete every prompt (int32[T] each), in order; the pad id, and what the tokenizer lacks, is never written.
 
-        Where there is a temperature, `seeds` has one for each prompt, 0 <= seed < 2**64.
+        Args:
+            prompts: int32[T] each.
+            settings: `stop` apart, which is about text: see `has_ended`.
+            stop_ids: any of them ends a completion, and is not part of it.
+            seeds: where there is a temperature, one for each prompt, 0 <= seed < 2**64.
+            has_ended: asked now and then about what was written so far; where it says yes, nothing need be added.
+            on_progress: told how many completions there are.
 
         Raises:
             RenderError: a prompt without tokens, or with ids outside the vocabulary.
             SpecError: a temperature, and not one seed for each prompt.
         """
-        check_ids("prompt", prompts, self.config.vocab_size)
-        words = _key_words(seeds, len(prompts), settings.temperature) if settings.temperature else None
-        stops = jnp.array(stop_ids, jnp.int32)
+        check_ids("prompt", prompts, self.vocab_size)
+        words = key_words(seeds, len(prompts), settings.temperature) if settings.temperature else None
         written: dict[int, Generation] = {}
-        for places, tokens, lengths in batches(prompts, rows=settings.rows, pad_id=self.pad_id):
-            ids, counts, stopped = decode(
-                self.params,
-                tokens,
-                lengths,
-                stops,
-                None if words is None else _draws(words[places], settings),
-                config=self.config,
-                max_new_tokens=settings.max_new_tokens,
-                pad_id=self.pad_id,
-            )
-            ids, counts, stopped = np.asarray(ids), np.asarray(counts), np.asarray(stopped)
-            for row, place in enumerate(places):
-                text = tuple(ids[row, : counts[row]].tolist())
-                written[place] = Generation(ids=text, stop_reason="stop" if stopped[row] else "length")
+        by_space: defaultdict[int, list[int]] = defaultdict(list)
+        for place, ids in enumerate(prompts):
+            by_space[space(len(ids))].append(place)
+        for columns in sorted(by_space):
+            queue = sorted(by_space[columns], key=lambda place: bucket(len(prompts[place])))
+            decoding = _Decoding(self, settings, columns=columns, words=words)
+            for place, generation in decoding.run(queue, prompts, frozenset(stop_ids), has_ended):
+                written[place] = generation
+                if on_progress is not None:
+                    on_progress(len(written))
         return [written[place] for place in range(len(prompts))]
 
     def token_logprobs(self, sequences: Sequence[TokenArray]) -> list[FloatArray]:
@@ -90,7 +99,7 @@ class FlaxModel:
         Raises:
             RenderError: a sequence without tokens, or with ids outside the vocabulary.
         """
-        check_ids("sequence", sequences, self.config.vocab_size)
+        check_ids("sequence", sequences, self.vocab_size)
         found: dict[int, FloatArray] = {}
         for places, tokens, lengths in batches(sequences, rows=LOGPROB_ROWS, pad_id=self.pad_id):
             logprobs = np.asarray(
@@ -101,125 +110,122 @@ class FlaxModel:
         return [found[place] for place in range(len(sequences))]
 
 
-def _key_words(seeds: Sequence[int], prompts: int, temperature: float) -> npt.NDArray[np.uint32]:
-    """Return the upper and the lower half of every seed: uint32[N, 2]."""
-    if len(seeds) != prompts:
-        raise SpecError(f"temperature {temperature:g}: {len(seeds)} seeds for {prompts} prompts; give each its own")
-    for number, seed in enumerate(seeds):
-        if not 0 <= seed < 2**64:
-            raise SpecError(f"seed {number} is {seed}, expected a whole number from 0 to 2**64 - 1")
-    return np.array([(seed >> 32, seed & 0xFFFF_FFFF) for seed in seeds], np.uint32).reshape(prompts, 2)
+@dataclass(slots=True)
+class _Row:
+    """A completion that is being written."""
+
+    place: int
+    """Of its prompt."""
+    tokens: int
+    """Of its prompt."""
+    bucket: int
+    ids: list[int] = field(default_factory=list)
 
 
-class Draws(NamedTuple):
-    """What tokens are drawn by."""
+class _Decoding:
+    """Prompts that share a pool, from the first to the last."""
 
-    keys: jax.Array
-    """uint32[B, 2]; a threefry key for each row."""
-    temperature: jax.Array
-    """float32 scalar."""
+    def __init__(self, model: FlaxModel, settings: GenerationSpec, *, columns: int, words: KeyWords | None) -> None:
+        self.model, self.settings, self.words = model, settings, words
+        self.sizes = Sizes(settings.rows, prompt_pages(columns), written_pages(settings.max_new_tokens))
+        self.vocabulary = Vocabulary(model.vocab_size, model.pad_id)
+        self.pool = empty_pool(model.config, self.sizes)
+        self.rows: list[_Row | None] = [None] * settings.rows
+
+    def run(
+        self,
+        queue: list[int],
+        prompts: Sequence[TokenArray],
+        stop_ids: frozenset[int],
+        has_ended: Callable[[Sequence[int]], bool] | None,
+    ) -> Iterator[tuple[int, Generation]]:
+        """Yield completions with their prompts' places as they end."""
+        first = 0
+        while True:
+            first += self._refill(queue, first, prompts)
+            if not any(self.rows):
+                return
+            new = self._dispatch()
+            for number, row in enumerate(self.rows):
+                if row is None:
+                    continue
+                generation = self._extended(row, new[number], stop_ids)
+                if generation is None and has_ended is not None and has_ended(row.ids):
+                    generation = Generation(tuple(row.ids), "stop")
+                if generation is not None:
+                    self.rows[number] = None
+                    yield row.place, generation
+
+    def _refill(self, queue: list[int], first: int, prompts: Sequence[TokenArray]) -> int:
+        """Put prompts into free rows, a full prefill at a time; return how many."""
+        taken = 0
+        while first + taken < len(queue):
+            width = bucket(len(prompts[queue[first + taken]]))
+            count = max(1, min(PREFILL_TOKENS // width, self.sizes.rows))
+            places = [
+                place for place in queue[first + taken : first + taken + count] if bucket(len(prompts[place])) == width
+            ]
+            free = [number for number, row in enumerate(self.rows) if row is None][: len(places)]
+            if len(free) < len(places):
+                break
+            tokens, lengths = padded(
+                [prompts[place] for place in places], rows=count, width=width, pad_id=self.model.pad_id
+            )
+            beyond = [self.sizes.rows] * (count - len(places))
+            self.pool = prefill(
+                self.model.params,
+                self.pool,
+                tokens,
+                lengths,
+                np.array([*free, *beyond], np.int32),
+                config=self.model.config,
+                vocabulary=self.vocabulary,
+            )
+            for number, place in zip(free, places, strict=True):
+                self.rows[number] = _Row(place, len(prompts[place]), width)
+            taken += len(places)
+        return taken
+
+    def _dispatch(self) -> list[list[int]]:
+        """Return DISPATCH_STEPS more ids of every row."""
+        stand = np.zeros((3, self.sizes.rows), np.int32)
+        for number, row in enumerate(self.rows):
+            if row is not None:
+                stand[:, number] = row.bucket - row.tokens, row.bucket, len(row.ids)
+        starts, ends, steps = stand
+        ids, self.pool = dispatch(
+            self.model.params,
+            self.pool,
+            Rows(*map(jnp.asarray, stand)),
+            self._draws(),
+            np.array([*_needed(self.sizes.prompts, starts, ends), *_needed(self.sizes.written, 0 * steps, steps)]),
+            config=self.model.config,
+            vocabulary=self.vocabulary,
+        )
+        written: list[list[int]] = np.asarray(ids).tolist()
+        return written
+
+    def _draws(self) -> Draws | None:
+        if self.words is None:
+            return None
+        keys = np.zeros((self.sizes.rows, 2), np.uint32)
+        for number, row in enumerate(self.rows):
+            if row is not None:
+                keys[number] = self.words[row.place]
+        return Draws(jnp.asarray(keys), jnp.float32(self.settings.temperature), filters_of(self.settings))
+
+    def _extended(self, row: _Row, ids: list[int], stop_ids: frozenset[int]) -> Generation | None:
+        """Add ids to a row; return its completion where it has ended."""
+        for token in ids[: self.settings.max_new_tokens - len(row.ids)]:
+            if token in stop_ids:
+                return Generation(tuple(row.ids), "stop")
+            row.ids.append(token)
+        return Generation(tuple(row.ids), "length") if len(row.ids) == self.settings.max_new_tokens else None
 
 
-def _draws(words: npt.NDArray[np.uint32], settings: GenerationSpec) -> Draws:
-    filler = settings.rows - len(words)
-    return Draws(jnp.asarray(np.pad(words, ((0, filler), (0, 0)))), jnp.float32(settings.temperature))
-
-
-def gumbel_noise(keys: jax.Array, step: jax.Array, vocab_size: int) -> jax.Array:
-    """Return standard Gumbel noise, float32[B, V], that depends on a row's key (uint32[2]) and the step alone."""
-
-    def of_row(words: jax.Array) -> jax.Array:
-        key = jax.random.fold_in(jax.random.wrap_key_data(words, impl="threefry2x32"), step)
-        return jax.random.gumbel(key, (vocab_size,), jnp.float32)
-
-    return jax.vmap(of_row)(keys)
-
-
-class _Loop(NamedTuple):
-    """What one decoding step hands to the next."""
-
-    step: jax.Array
-    """int32 scalar; steps done."""
-    logits: jax.Array
-    """float32[B, V] for the next token."""
-    ids: jax.Array
-    """int32[B, max_new_tokens]"""
-    counts: jax.Array
-    """int32[B]; ids written, the stop token apart."""
-    stopped: jax.Array
-    """bool[B]"""
-    cache: Cache
-
-
-@functools.partial(jax.jit, static_argnames=("config", "max_new_tokens", "pad_id"))
-def decode(
-    params: Params,
-    tokens: jax.Array,
-    lengths: jax.Array,
-    stop_ids: jax.Array,
-    draws: Draws | None,
-    *,
-    config: DecoderConfig,
-    max_new_tokens: int,
-    pad_id: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Take the likeliest token, or draw one, until every row has stopped or is full.
-
-    Args:
-        params: the weights.
-        tokens: int32[B, T], prompts padded on the left.
-        lengths: int32[B]; a row of length 0 is filler.
-        stop_ids: int32[K]; any of them ends a row.
-        draws: keys and temperature; None takes the likeliest token, by a program without random numbers.
-        config: the decoder's sizes.
-        max_new_tokens: where a row is full.
-        pad_id: never written.
-
-    Returns:
-        ids int32[B, max_new_tokens], counts int32[B], stopped bool[B].
-    """
-    decoder = decoder_with(config, params)
-    rows, width = tokens.shape
-    space = width + max_new_tokens
-    columns, offsets = jnp.arange(space, dtype=jnp.int32)[None], (width - lengths)[:, None]
-    is_text = columns >= offsets
-    causal = columns[0, None, :] <= columns[0, :width, None]
-    prefill_mask = is_text[:, None, :] & causal[None]
-
-    def last_logits(hidden: jax.Array) -> jax.Array:
-        return without_pad(decoder.logits(hidden[:, -1:])[:, 0], pad_id)
-
-    def chosen(loop: _Loop) -> jax.Array:
-        if draws is None:
-            return jnp.argmax(loop.logits, axis=-1).astype(jnp.int32)
-        # The argument of the maximum is a draw from softmax(logits / temperature); scaled noise is exact near 0, too.
-        # Source: Gumbel 1954, "Statistical Theory of Extreme Values and Some Practical Applications".
-        noise = draws.temperature * gumbel_noise(draws.keys, loop.step, config.vocab_size)
-        return jnp.argmax(loop.logits + noise, axis=-1).astype(jnp.int32)
-
-    def unfinished(loop: _Loop) -> jax.Array:
-        return (loop.step < max_new_tokens) & ~jnp.all(loop.stopped)
-
-    def write_one(loop: _Loop) -> _Loop:
-        token = chosen(loop)
-        stopped = loop.stopped | jnp.any(token[:, None] == stop_ids[None], axis=-1)
-        ids = jax.lax.dynamic_update_slice_in_dim(loop.ids, token[:, None], loop.step, axis=1)
-        column = width + loop.step
-        mask = is_text & (columns <= column)
-        hidden, cache = decoder(token[:, None], column - offsets, mask[:, None, :], loop.cache, column)
-        counts = loop.counts + (~stopped).astype(jnp.int32)
-        return _Loop(loop.step + 1, last_logits(hidden), ids, counts, stopped, cache)
-
-    positions = jnp.maximum(columns[:, :width] - offsets, 0)
-    cache = empty_cache(config, rows=rows, tokens=space)
-    hidden, cache = decoder(tokens, positions, prefill_mask, cache, 0)
-    first = _Loop(
-        step=jnp.int32(0),
-        logits=last_logits(hidden),
-        ids=jnp.zeros((rows, max_new_tokens), jnp.int32),
-        counts=jnp.zeros(rows, jnp.int32),
-        stopped=lengths == 0,
-        cache=cache,
-    )
-    final = jax.lax.while_loop(unfinished, write_one, first)
-    return final.ids, final.counts, final.stopped
+def _needed(pages: Sequence[int], starts: TokenArray, ends: TokenArray) -> Iterator[bool]:
+    """Say for every page whether any row has something in its columns, from `starts` to before `ends`."""
+    first = 0
+    for columns in pages:
+        yield bool(np.any((starts < first + columns) & (ends > np.maximum(first, starts))))
+        first += columns
