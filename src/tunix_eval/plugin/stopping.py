@@ -5,9 +5,9 @@
     Ctrl-C               with a checkpoint                   ends with its summary, exit code 2; a second one at once
     --tunix-time-budget  ends so that it is saved in time    goes on; what needs the run is skipped
 
-A signal is taken up while a run is trained, and only then; at other times it does what it did before. Under
-pytest-xdist it may reach a worker, the controller or all of them: whoever has it leaves a file for the others, who look
-for it after every dispatch. Light: loaded with the plugin.
+A signal is taken up while a run is trained, and only then; at other times it does what it did before, and so does a
+second one. Under pytest-xdist it may reach a worker, the controller or all of them, and it is for the one that trains:
+whoever has it leaves a file for the others, which is looked for after every dispatch. Light: loaded with the plugin.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Stopping:
             RunStoppedError: it was stopped, or is not begun.
         """
         self._refuse(run, run_id, again)
-        with self._known_to_the_controller(), self._heeding(*SIGNALS):
+        with self._known_to_others(), self._heeding():
             try:
                 watch = Watch(self)
                 yield watch
@@ -168,8 +168,6 @@ class Stopping:
     def _stopped(self, text: str, stop: Stop, run_id: str = "") -> RunStoppedError:
         """Leave word for the other processes and the table at the end."""
         self._leave(f"stopped-{run_id}" if run_id else f"ended-{os.getpid()}", text)
-        if stop.exit_code is not None:
-            self._leave(_ASKED, stop.reason)
         return RunStoppedError(text, stop)
 
     def end_session(self, session: pytest.Session, error: RunStoppedError) -> None:
@@ -187,7 +185,7 @@ class Stopping:
         aside.replace(self._folder / name)
 
     @contextlib.contextmanager
-    def _known_to_the_controller(self) -> Iterator[None]:
+    def _known_to_others(self) -> Iterator[None]:
         if self._worker is None:
             yield
             return
@@ -207,17 +205,21 @@ class Stopping:
     # ------------------------------------------------------------------------------------------------------- signals
 
     @contextlib.contextmanager
-    def _heeding(self, *numbers: signal.Signals) -> Iterator[None]:
-        """Take signals up; what is ignored stays so, and only a main thread can."""
-        self._heed(*numbers)
+    def _heeding(self) -> Iterator[None]:
+        """Take signals up, unless xdist has this process do so all the time."""
+        if self._before:
+            yield
+            return
+        self._heed()
         try:
             yield
         finally:
             self._restore()
 
-    def _heed(self, *numbers: signal.Signals) -> None:
+    def _heed(self) -> None:
+        """Take signals up; what is ignored stays so, and only a main thread can."""
         if threading.current_thread() is threading.main_thread():
-            for number in numbers:
+            for number in SIGNALS:
                 before = signal.getsignal(number)
                 if before not in (None, signal.SIG_IGN):
                     self._before[number] = before
@@ -228,32 +230,33 @@ class Stopping:
             signal.signal(*self._before.popitem())
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the first signal; a second one does what it did before."""
+        """Remember the first signal while a run is trained; a second one does what it did before."""
         caught = signal.Signals(number)
         signal.signal(number, self._before[caught])
         controls = self.config.pluginmanager.get_plugin("dsession")
-        if controls is None:
-            self._signalled = SIGNALS[caught]
-        elif self._somebody_trains():
-            self._exit_code = SIGNALS[caught].exit_code
-            self._leave(_ASKED, SIGNALS[caught].reason)
-            controls.shouldstop = f"{SIGNALS[caught].reason}: stopping with the tests that run"
-        else:
+        alone = controls is None and self._worker is None
+        if not alone and not self._somebody_trains():
             signal.raise_signal(number)
+            return
+        self._signalled = SIGNALS[caught]
+        if not alone:
+            self._leave(_ASKED, self._signalled.reason)
+        if controls is not None:
+            self._exit_code = self._signalled.exit_code
+            controls.shouldstop = f"{self._signalled.reason}: stopping with the tests that run"
 
     # --------------------------------------------------------------------------------------------------------- hooks
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Hand the deadline to an xdist worker, and take up SIGTERM for the workers."""
+        """Hand the deadline to an xdist worker."""
         node.workerinput["tunix_deadline"] = self.deadline
-        if self.config.option.tunix_train or self.config.option.tunix_retrain:
-            self._heed(signal.SIGTERM)
 
-    def pytest_keyboard_interrupt(self) -> None:
-        """Pass Ctrl-C on to workers that it did not reach, before xdist ends them."""
-        if self._worker is None and self._somebody_trains():
-            self._leave(_ASKED, SIGNALS[signal.SIGINT].reason)
+    def pytest_sessionstart(self) -> None:
+        """Take signals up for the workers that will train, in all processes of xdist."""
+        trains = self.config.option.tunix_train or self.config.option.tunix_retrain
+        if trains and (self._worker is not None or self.config.pluginmanager.has_plugin("dsession")):
+            self._heed()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

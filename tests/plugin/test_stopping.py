@@ -1,0 +1,277 @@
+"""Training that stops before its last step: signals, Ctrl-C, the time budget; serially and under xdist."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from projects import GATES, Project
+
+from tunix_eval.plugin.stopping import RunStoppedError, Stopping, Watch
+
+PATIENT = '''
+import os
+import time
+import msgspec
+from tunix_eval.records import TrainingResult
+from tunix_eval_template.ngram import NgramTrainer
+
+
+class PatientTrainer(NgramTrainer):
+    """Takes its time, keeps how far it is, and stops when it is asked to; then it counts n-grams."""
+
+    name = "patient"
+
+    def train(self, job, *, on_progress):
+        kept = job.directory / "kept"
+        begun = done = int(kept.read_text()) if kept.exists() else 0
+        job.on_saved(float(os.environ.get("SAVE_SECONDS", 0)))
+        while done < job.training.steps:
+            done += 1
+            (job.directory / "pid").write_text(str(os.getpid()))
+            time.sleep(float(os.environ.get("STEP_SECONDS", 0)))
+            if job.stop_requested() and done < job.training.steps:
+                kept.write_text(str(done))
+                return TrainingResult(
+                    steps=done, total_steps=job.training.steps, tokens=0, wall_seconds=0.0, weights_sha256="",
+                    parameter_count=0, model_config={}, ended="stopped",
+                )
+        return msgspec.structs.replace(super().train(job, on_progress=on_progress), resumed_from=begun or None)
+'''
+CONFTEST = """
+from tunix_eval_template.hooks import *
+def pytest_tunix_trainers():
+    return {"ngram": "tunix_eval_template.ngram:NgramTrainer", "patient": "patient:PatientTrainer"}
+"""
+TESTS = """
+def test_before():
+    pass
+
+def test_learns(tunix_run):
+    assert tunix_run.manifest.steps == 4
+    print("RESUMED", tunix_run.manifest.resumed_from)
+
+def test_afterwards():
+    pass
+"""
+SLOW = {"STEP_SECONDS": "0.5"}
+
+
+@pytest.fixture
+def patient(project: Project) -> Project:
+    """A project whose trainer takes four steps."""
+    project.write("patient.py", PATIENT)
+    project.write("conftest.py", CONFTEST)
+    run_file = (project.path / "words.toml").read_text(encoding="utf-8")
+    run_file = run_file.replace('"ngram"', '"patient"').replace("epochs = 1", "steps = 4")
+    project.write("words.toml", run_file)
+    project.test(TESTS)
+    return project
+
+
+def start(project: Project, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pytest", "--tunix-train", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return subprocess.Popen(
+        command,
+        cwd=project.path,
+        env=environment | {"PYTHONPATH": str(project.path)} | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def training_pid(project: Project, session: subprocess.Popen[str]) -> int:
+    """Wait until a training goes on, and return the process that it is in."""
+    while not (found := list(project.path.glob("artifacts/runs/*/pid"))) or not found[0].read_text():
+        assert session.poll() is None, session.communicate()[0]
+        time.sleep(0.01)
+    return int(found[0].read_text())
+
+
+def end(session: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = session.communicate(timeout=120)
+    return session.returncode, output
+
+
+def says(output: str, text: str) -> bool:
+    """The table folds long lines, at hyphens too."""
+    return "".join(text.split()) in "".join(output.split())
+
+
+def goes_on(project: Project) -> None:
+    """The next session takes the training up where it was, and ends it."""
+    code, output = end(start(project, "-s"))
+    assert code == 0, output
+    resumed = next(line.split()[-1] for line in output.splitlines() if "RESUMED" in line)
+    assert resumed in {"1", "2", "3"}
+    assert "resumed" in output
+    assert len(project.manifests()) == 1
+
+
+@pytest.mark.parametrize(("number", "reason", "expected"), [("SIGTERM", "SIGTERM", 143), ("SIGINT", "Ctrl-C", 2)])
+def test_a_signal_ends_training_with_a_checkpoint_and_a_summary(
+    patient: Project, number: str, reason: str, expected: int
+) -> None:
+    session = start(patient, **SLOW)
+    os.kill(training_pid(patient, session), signal.Signals[number])
+    code, output = end(session)
+    assert code == expected, output
+    assert "1 passed, 1 skipped" in output
+    stopped = f"of 4 steps by {reason}; run again to go on"
+    assert f"{stopped} !" in output
+    assert says(output.partition("= tunix-eval =")[2], stopped)
+    assert "Traceback" not in output
+    assert patient.manifests() == []
+    goes_on(patient)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "expected", "to"),
+    [
+        ("SIGTERM", "SIGTERM", 143, "worker"),
+        ("SIGTERM", "SIGTERM", 143, "controller"),
+        ("SIGTERM", "SIGTERM", 143, "all"),
+        ("SIGINT", "Ctrl-C", 2, "all"),
+    ],
+)
+def test_with_workers_a_signal_to_any_process_ends_training_with_a_checkpoint(
+    patient: Project, number: str, reason: str, expected: int, to: str
+) -> None:
+    session = start(patient, "-n", "2", **SLOW)
+    worker = training_pid(patient, session)
+    assert worker != session.pid
+    if to == "all":
+        os.killpg(session.pid, signal.Signals[number])
+    else:
+        os.kill(worker if to == "worker" else session.pid, signal.Signals[number])
+    code, output = end(session)
+    assert code == expected, output
+    assert says(output, f"of 4 steps by {reason}; run again to go on")
+    assert "crashed" not in output
+    assert "Traceback" not in output
+    assert patient.manifests() == []
+    assert len(list(patient.path.glob("artifacts/runs/*/kept"))) == 1
+
+
+def test_a_second_interrupt_breaks_at_once(patient: Project) -> None:
+    session = start(patient, STEP_SECONDS="600")
+    pid = training_pid(patient, session)
+    os.kill(pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert session.poll() is None
+    os.kill(pid, signal.SIGINT)
+    code, output = end(session)
+    assert code == 2
+    assert "KeyboardInterrupt" in output
+
+
+def test_what_handled_signals_before_does_so_again_after_training(patient: Project) -> None:
+    patient.test(
+        """
+        import signal
+        def handlers():
+            return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+        BEFORE = handlers()
+        def test_learns(tunix_run):
+            assert handlers() == BEFORE
+        """.replace("\n        ", "\n")
+    )
+    assert end(start(patient))[0] == 0
+
+
+def test_a_signal_that_comes_too_late_to_stop_training_leaves_the_run_recorded(patient: Project) -> None:
+    patient.write("words.toml", (patient.path / "words.toml").read_text().replace("steps = 4", "steps = 1"))
+    session = start(patient, **SLOW)
+    os.kill(training_pid(patient, session), signal.SIGTERM)
+    code, output = end(session)
+    assert code == 143, output
+    assert "is trained to its end and recorded; SIGTERM ended the session" in output
+    assert len(patient.manifests()) == 1
+
+
+# --------------------------------------------------------------------------------------------------------- the budget
+
+
+def test_training_stops_where_the_budget_has_no_time_for_more_and_the_next_session_goes_on(
+    patient: Project, workers: tuple[str, ...]
+) -> None:
+    patient.write("words.toml", (patient.path / "words.toml").read_text() + GATES)
+    session = start(
+        patient, "words.toml", "test_words.py", "-rs", "--tunix-time-budget=1h", *workers, SAVE_SECONDS="7200"
+    )
+    code, output = end(session)
+    assert code == 0, output
+    assert "stopped at 1 of 4 steps by --tunix-time-budget; run again to go on" in output
+    # data, format and the two tests that need no run.
+    assert "4 passed, 4 skipped" in output
+    assert patient.manifests() == []
+    if not workers:
+        goes_on(patient)
+
+
+def test_where_gates_are_required_a_stopped_run_is_red(patient: Project) -> None:
+    patient.write("words.toml", (patient.path / "words.toml").read_text() + GATES)
+    code, output = end(start(patient, "words.toml", "--tunix-time-budget=1h", "--tunix-require", SAVE_SECONDS="7200"))
+    assert code == 1, output
+    assert "stopped at 1 of 4 steps by --tunix-time-budget; run again to go on (--tunix-require: a gate may" in output
+
+
+def test_what_a_stopped_run_left_of_the_budget_begins_no_other(patient: Project) -> None:
+    patient.test(
+        """
+        def test_first(tunix_run):
+            pass
+        @pytest.mark.tunix_train("words.toml", seed=7)
+        def test_second(tunix_run):
+            pass
+        """.replace("\n        ", "\n")
+    )
+    code, output = end(start(patient, "-rs", "--tunix-time-budget=1h", SAVE_SECONDS="7200"))
+    assert code == 0, output
+    assert "was not begun: --tunix-time-budget is over; run again to go on" in output
+    assert "2 skipped" in output
+
+
+def test_under_retrain_the_way_on_is_without_it(patient: Project) -> None:
+    code, output = end(start(patient, "--tunix-retrain", "--tunix-time-budget=1h", SAVE_SECONDS="7200"))
+    assert code == 0, output
+    assert says(output, "by --tunix-time-budget; run again without --tunix-retrain to go on")
+    goes_on(patient)
+
+
+def stopping(pytestconfig: pytest.Config, *, seconds_left: float | None) -> Stopping:
+    deadline = None if seconds_left is None else time.monotonic() + seconds_left
+    return Stopping(pytestconfig, deadline)
+
+
+def test_a_budget_leaves_room_for_the_longest_dispatch_and_checkpoint(pytestconfig: pytest.Config) -> None:
+    watch = Watch(stopping(pytestconfig, seconds_left=None))
+    assert watch.seconds_needed() == 0
+    time.sleep(0.05)
+    assert watch.stop_requested() is None
+    # Compilation and the first dispatch, and as much for the checkpoint.
+    assert watch.seconds_needed() >= 0.1
+    assert watch.stop_requested() is None
+    # From now on the second dispatch, which took next to nothing.
+    alone = watch.seconds_needed()
+    watch.on_saved(3.0)
+    watch.on_saved(2.0)
+    assert watch.seconds_needed() == pytest.approx(3.0 + alone / 2)
+
+
+def test_a_budget_that_is_over_begins_nothing_and_one_with_time_left_does(pytestconfig: pytest.Config) -> None:
+    with stopping(pytestconfig, seconds_left=3600).training("run 'a'", "0" * 16, again="go on") as watch:
+        assert watch.stop_requested() is None
+        watch.on_saved(7200.0)
+        assert watch.stop_requested() == "--tunix-time-budget"
+    over = stopping(pytestconfig, seconds_left=-1)
+    with pytest.raises(RunStoppedError, match=r"^run 'a' was not begun: --tunix-time-budget is over; go on$"):
+        over.training("run 'a'", "0" * 16, again="go on").__enter__()
+    over.pytest_unconfigure()
