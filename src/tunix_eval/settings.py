@@ -19,6 +19,8 @@ class Settings(StrictTable):
     """Directory of committed baselines, relative to the root directory."""
     device: str = "auto"
     """As --tunix-device."""
+    compilation_cache: bool = True
+    """Whether compiled programs are kept below artifacts/compiled/, unless JAX's own settings name another place."""
 
 
 def read_settings(root: Path) -> Settings:

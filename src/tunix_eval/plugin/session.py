@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tunix_eval.digest import canonical_json
 from tunix_eval.errors import ArtifactError, RunMissingError, SpecError
 from tunix_eval.plugin import device as devices
+from tunix_eval.plugin.compiled import CompiledPrograms
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.evaluation import (
     Evaluation,
@@ -35,7 +37,7 @@ from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpo
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.stopping import Stopping, Watch
 from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
-from tunix_eval.records import Evalset, Model
+from tunix_eval.records import Evalset, Model, Progress, Trainer
 from tunix_eval.report import delta_report
 from tunix_eval.settings import Settings, read_settings
 from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
@@ -224,23 +226,39 @@ class Session:
         started = StartedRun(name=spec.name, seed=spec.seed, steps=planned, init_from=source)
         self.store.record_start(identity.run_id, started)
         with shown(self.config, f"training {spec.name}", unit="step", total=planned) as update:
+
+            def on_progress(now: Progress) -> None:
+                update(now.step, f"loss {now.loss:.4f}", f"{now.tokens_per_second:,.0f} tokens/s")
+                self._programs.publish()
+
             manifest = train(
                 prepared,
                 identity,
                 store=self.store,
-                trainer=self.registry.trainer(spec.trainer),
+                trainer=self._trainer(spec.trainer),
                 source_sha256=self.registry.trainer_source(spec.trainer),
                 device=self.device,
                 root=self.root,
-                on_progress=lambda now: update(
-                    now.step, f"loss {now.loss:.4f}", f"{now.tokens_per_second:,.0f} tokens/s"
-                ),
+                on_progress=on_progress,
                 watch=watch,
                 resume_from=self.options.resume_from,
             )
         if self.options.retrain:
             write_atomic(self._retrained(identity.run_id), "")
         return manifest
+
+    def _trainer(self, name: str) -> Trainer:
+        """Return a trainer; what JAX compiles for it is kept."""
+        trainer = self.registry.trainer(name)
+        if self.settings.compilation_cache:
+            self._programs.open()
+        return trainer
+
+    @cached_property
+    def _programs(self) -> CompiledPrograms:
+        made = CompiledPrograms(self.store.root / "compiled", self.device)
+        self.config.add_cleanup(made.close)
+        return made
 
     def _retrained(self, run_id: str) -> Path:
         """Return the mark that this session has trained a run again."""
@@ -276,6 +294,7 @@ class Session:
                     logprobs=bool(needs_logprobs(scorers)),
                 )
                 prompts = prompts_sha256(evalset, question.item_prompts)
+                self._programs.publish()
             self._evaluations[key] = evaluated(
                 source, weights, evalset, completions, scorers, prompts_sha256=prompts, environment=settings
             )
@@ -334,7 +353,7 @@ class Session:
         if key not in self._models:
             if weights == "final":
                 verify_run(run.checkpoint, run.manifest)
-            model = self.registry.trainer(run.trainer).load(run.job, weights)
+            model = self._trainer(run.trainer).load(run.job, weights)
             devices.confirm(self.device)
             if weights == "final" and model.weights_sha256 != run.weights_sha256:
                 raise ArtifactError(

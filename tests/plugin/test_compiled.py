@@ -1,0 +1,211 @@
+"""Compiled programs are kept from process to process, and shared whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+from projects import Project
+
+from tunix_eval.plugin import compiled
+from tunix_eval.plugin.compiled import CompiledPrograms, machine_digest
+from tunix_eval.plugin.device import Device
+
+CPU = Device("cpu", 1)
+COUNT = """
+import jax
+compiled = []
+jax.monitoring.register_event_listener(
+    lambda event, **_: compiled.append(event) if event.endswith(("cache_hits", "requests_use_cache")) else None
+)
+"""
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> CompiledPrograms:
+    """The cache of this process."""
+    return CompiledPrograms(tmp_path, CPU)
+
+
+def shared(folder: Path) -> list[str]:
+    """Return the names of the programs that all processes may load."""
+    return sorted(path.name.rpartition("-")[0].rpartition("-")[0] for path in folder.glob("[!.]*/*-cache"))
+
+
+def own(folder: Path) -> list[Path]:
+    """Return the folders of processes."""
+    return list(folder.glob("*/.*"))
+
+
+def compile_one(factor: float) -> None:
+    jax.jit(lambda x: x * factor)(1.0)
+
+
+def test_what_is_compiled_is_shared_and_jax_left_as_it_was(tmp_path: Path, programs: CompiledPrograms) -> None:
+    before = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir", *compiled._SETTINGS)}
+    programs.open()
+    compile_one(2.0)
+    assert shared(tmp_path) == []
+    programs.publish()
+    assert shared(tmp_path) == ["jit__lambda"]
+    compile_one(3.0)
+    programs.close()
+    assert shared(tmp_path) == ["jit__lambda"] * 2
+    assert own(tmp_path) == []
+    assert {name: getattr(jax.config, name) for name in before} == before
+    compile_one(4.0)
+    assert len(shared(tmp_path)) == 2
+
+
+def test_a_cache_that_the_user_has_set_up_is_left_alone(tmp_path: Path, programs: CompiledPrograms) -> None:
+    theirs = tmp_path / "theirs"
+    jax.config.update("jax_compilation_cache_dir", str(theirs))
+    try:
+        programs.open()
+        assert jax.config.jax_compilation_cache_dir == str(theirs)
+        programs.close()
+        assert jax.config.jax_compilation_cache_dir == str(theirs)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_the_user_has_switched_off_stays_off(tmp_path: Path, programs: CompiledPrograms) -> None:
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        programs.open()
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch, programs: CompiledPrograms) -> None:
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "5")
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    programs.open()
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == before
+    programs.close()
+
+
+def test_another_pool_or_count_of_devices_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = {machine_digest(CPU), machine_digest(Device("cpu", 4)), machine_digest(Device("gpu", 1))}
+    monkeypatch.setenv("NPROC", "77")
+    assert len(digests | {machine_digest(CPU)}) == 4
+
+
+def test_a_folder_that_cannot_be_written_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    programs = CompiledPrograms(tmp_path / "file" / "compiled", CPU)
+    programs.open()
+    programs.publish()
+    programs.close()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_a_killed_process_leaves_nothing_half_written_and_its_folder_goes(tmp_path: Path) -> None:
+    program = (
+        f"import jax, time, pathlib\nfrom tunix_eval.plugin.compiled import CompiledPrograms\n"
+        f"from tunix_eval.plugin.device import Device\n"
+        f"programs = CompiledPrograms(pathlib.Path({str(tmp_path)!r}), Device('cpu', 1))\n"
+        "programs.open()\njax.jit(lambda x: x * 2.0)(1.0)\nprint('compiled', flush=True)\ntime.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "compiled\n"
+    (left,) = own(tmp_path)
+    programs = CompiledPrograms(tmp_path, CPU)
+    programs.open()
+    assert left.exists(), "its owner lives"
+    programs.close()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    programs.open()
+    assert not left.exists()
+    assert shared(tmp_path) == []
+    programs.close()
+
+
+def test_what_was_read_least_recently_goes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, programs: CompiledPrograms
+) -> None:
+    for age, name in enumerate(("new", "old", "older")):
+        path = tmp_path / "another-machine" / f"{name}-0-cache"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(1000))
+        moment = time.time() - 3600 * (age + 1)
+        os.utime(path, (moment, moment))
+    programs.open()
+    compile_one(5.0)
+    (made,) = own(tmp_path)
+    size = sum(path.stat().st_size for path in made.glob("*-cache"))
+    monkeypatch.setattr(compiled, "MOST_BYTES", size + 2000)
+    programs.close()
+    assert shared(tmp_path) == ["jit__lambda", "new", "old"]
+
+
+def test_an_entry_that_a_power_cut_left_empty_is_passed_over(tmp_path: Path, programs: CompiledPrograms) -> None:
+    programs.open()
+    compile_one(6.0)
+    programs.close()
+    (entry,) = tmp_path.glob("[!.]*/*-cache")
+    entry.write_bytes(b"")
+    jax.clear_caches()
+    programs.open()
+    (folder,) = own(tmp_path)
+    assert not list(folder.glob("*-cache"))
+    programs.close()
+
+
+RUN_FILE = """
+name = "sums"
+dataset = "addition-v1"
+renderer = "plain"
+trainer = "flax"
+
+[model]
+layers = 1
+width = 16
+heads = 2
+mlp_width = 32
+
+[training]
+steps = 3
+rows = 2
+row_tokens = 48
+"""
+
+
+def test_a_second_process_compiles_nothing_and_trains_the_same_bits(project: Project) -> None:
+    project.write("sums.toml", RUN_FILE)
+    project.write(
+        "test_sums.py",
+        f"import pytest\n{COUNT}\n@pytest.mark.tunix_train('sums.toml')\ndef test_run(tunix_run):\n"
+        "    hits = sum(event.endswith('cache_hits') for event in compiled)\n"
+        "    print(f'LOADED {hits} of {len(compiled) - hits} {tunix_run.manifest.weights_sha256}')\n",
+    )
+
+    def trained(*settings: str) -> tuple[int, int, str]:
+        project.write("pyproject.toml", (project.path / "pyproject.toml").read_text().partition("[tool.tunix_eval]")[0])
+        with (project.path / "pyproject.toml").open("a") as file:
+            file.write("\n".join(["[tool.tunix_eval]", *settings, ""]))
+        result = project.run_apart("--tunix-retrain", "-rP", "-W", "error")
+        result.assert_outcomes(passed=1)
+        assert result.stderr.lines == []
+        (line,) = [line for line in result.outlines if line.startswith("LOADED")]
+        _, loaded, _, asked, weights = line.split()
+        return int(loaded), int(asked), weights
+
+    off = trained("compilation_cache = false")
+    assert not (project.path / "artifacts" / "compiled").exists()
+    first, second = trained(), trained()
+    assert first[1] == second[1] > 0
+    assert (off[0], first[0], second[0]) == (0, 0, second[1])
+    assert off[2] == first[2] == second[2]
