@@ -49,6 +49,12 @@ class RunManifest(BaseModel):
     """Name and version, as of the renderer; the name under which it is registered, or its path from the root."""
     truncation: dict[str, Any] | None = None
     """mode, and how many traces were dropped or cut; None in manifests from before it was recorded."""
+    holdout: dict[str, Any] | None = None
+    """dataset_key, share, sequences_sha256, and how many traces and rows; None where nothing was held out."""
+    initial: dict[str, Any] | None = None
+    """run_id, weights_sha256, renderer and tokenizer of the run that the weights began from."""
+    mesh: dict[str, int] = Field(default_factory=dict)
+    """Axis -> devices that the rows of a step were split over."""
     seed: int
     git_sha: str | None
     git_dirty: bool | None
@@ -62,6 +68,14 @@ class RunManifest(BaseModel):
     wall_seconds: float
     resumed_from: int | None
     status: Literal["complete", "truncated"]
+    ended: Literal["complete", "early_stopping"] = "complete"
+    """Why there are no more steps: these are all, or the holdout's loss brought no new best."""
+    best_step: int | None = None
+    """The step whose weights were kept, with keep = "best"."""
+    holdout_loss: float | None = None
+    """Of the weights that the run ended with."""
+    skipped_steps: tuple[int, ...] = ()
+    """Steps that changed nothing."""
     weights_sha256: str
     artifacts: dict[str, str]
 

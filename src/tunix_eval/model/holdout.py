@@ -14,16 +14,19 @@ from tunix_eval.model.mesh import Placement
 from tunix_eval.model.metrics import MetricLine
 from tunix_eval.model.steps import StackedBatches, total_nats
 from tunix_eval.records import Batch
+from tunix_eval.specs import TrainingSpec
 
 
 class Holdout:
     """Packed rows whose loss is measured, so many at once that they take no more memory than a micro-batch."""
 
-    def __init__(self, rows: Batch, config: DecoderConfig, *, at_once: int, placed: Placement | None) -> None:
+    def __init__(
+        self, rows: Batch, config: DecoderConfig, training: TrainingSpec, placed: Placement | None = None
+    ) -> None:
         self.rows = rows
-        self.at_once = at_once
+        self.at_once = training.rows // training.accumulate
         self.placed = placed
-        self.nats = total_nats(config, placed)
+        self.nats = total_nats(config, training.loss_chunk, placed)
 
     def loss(self, params: Params) -> float:
         """Return the mean over all supervised tokens in nats, those of every row weighing the same."""

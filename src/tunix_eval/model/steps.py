@@ -88,9 +88,12 @@ def train_steps(
 
 
 @functools.lru_cache(maxsize=8)
-def total_nats(config: DecoderConfig, placed: Placement | None = None) -> TotalNats:
-    """Return the function that sums nats and count of the supervised tokens of a batch, [B, T]."""
-    return jax.jit(functools.partial(_total_nats, config, None), **_results(placed))
+def total_nats(config: DecoderConfig, chunk: int | None, placed: Placement | None = None) -> TotalNats:
+    """Return the function that sums nats and count of the supervised tokens of a batch, [B, T].
+
+    `chunk` is how many tokens' logits are held at once, as of training.loss_chunk.
+    """
+    return jax.jit(functools.partial(_total_nats, config, chunk), **_results(placed))
 
 
 @functools.lru_cache(maxsize=8)

@@ -149,10 +149,9 @@ class _Run:
         self.checkpoints: Path = job.directory / "checkpoints"
         self.best: Path = job.directory / "best"
         self.final: Path = job.directory / FINAL
-        at_once = job.training.rows // job.training.accumulate
         self.holdout = None
         if job.holdout is not None:
-            self.holdout = Holdout(job.holdout, self.config, at_once=at_once, placed=self.placed)
+            self.holdout = Holdout(job.holdout, self.config, job.training, self.placed)
 
     @contextlib.contextmanager
     def writers(self) -> Iterator[_Writers]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from tunix_eval.data import (
     encode_traces,
     pack,
     sequences_sha256,
+    split,
     stop_ids,
     truncate,
 )
@@ -28,6 +30,7 @@ from tunix_eval.records import (
     Batch,
     Conversation,
     Dataset,
+    EvalItem,
     Evalset,
     Renderer,
     Supervision,
@@ -66,7 +69,6 @@ class Format:
 
     def sequences(self, dataset: Dataset) -> tuple[TokenSequence, ...]:
         """Return every trace as tokens with a loss mask."""
-        _check_step_types(dataset, self.supervision)
         with offered(f"renderer '{self.renderer.name}' with tokenizer '{self.tokenizer.name}'"):
             return tuple(
                 encode_traces(
@@ -141,13 +143,61 @@ class Prepared:
     spec: RunSpec
     dataset: Dataset
     format: Format
+    named_holdout: Dataset | None = None
+    """The dataset that the run file names as its holdout."""
+
+    @cached_property
+    def trained(self) -> Dataset:
+        """What is trained on: the dataset without the share that is held out."""
+        return self._sides[0]
+
+    @cached_property
+    def _sides(self) -> tuple[Dataset, Dataset | None]:
+        """What is trained on, and what is held out.
+
+        Raises:
+            DataError: the share leaves one side empty.
+        """
+        share = self.spec.holdout
+        if share is None or isinstance(share, str):
+            return self.dataset, self.named_holdout
+        sides = split(self.dataset.traces, holdout=share)
+        if not all(sides):
+            raise DataError(
+                f"'{self.spec.name}': holdout = {share:g} holds out {len(sides[1])} of the {len(self.dataset.traces)} "
+                f"traces of {self.dataset.key}; take another share, or name a dataset"
+            )
+        trained, held_out = (replace(self.dataset, traces=tuple(side)) for side in sides)
+        return trained, held_out
 
     @cached_property
     def truncated(self) -> Truncated:
         """Every trace as tokens, its loss mask neither empty nor full, and what became of those too long for a row."""
-        sequences = self.format.sequences(self.dataset)
-        named = is_path(self.spec.dataset) and self.spec.dataset != self.dataset.key
-        source = f"{self.dataset.key} ({self.spec.dataset})" if named else self.dataset.key
+        _check_step_types(self.dataset, self.format.supervision)
+        return self._encoded(self.trained, self.spec.dataset)
+
+    @cached_property
+    def truncated_holdout(self) -> Truncated | None:
+        """The same of the holdout; None where there is none.
+
+        Raises:
+            DataError: one of its prompts is trained on.
+        """
+        held_out = self._sides[1]
+        if held_out is None:
+            return None
+        items = [EvalItem(id=str(one.id), prompt=one.prompt, expected_answer="-") for one in held_out.traces]
+        if found := contaminated(self.trained.traces, items):
+            raise DataError(
+                f"holdout of '{self.spec.name}': {len(found)} of {len(items)} prompts of {held_out.key} are trained on "
+                f"too (first: {', '.join(found[:3])}); take them out of one of the two"
+            )
+        return self._encoded(held_out, str(self.spec.holdout))
+
+    def _encoded(self, dataset: Dataset, reference: str) -> Truncated:
+        sequences = self.format.sequences(dataset)
+        named = is_path(reference) and reference != dataset.key
+        source = f"{dataset.key} ({reference})" if named else dataset.key
         check_masks(sequences, source=source)
         return truncate(
             sequences,
@@ -170,7 +220,7 @@ class Prepared:
         count = len(done.dropped) or done.cut
         if not count:
             return None
-        of = f"{count} of {len(self.dataset.traces)} traces of {self.dataset.key} are longer than {limit} tokens"
+        of = f"{count} of {len(self.trained.traces)} traces of {self.dataset.key} are longer than {limit} tokens"
         if not done.dropped:
             return f"{self.spec.name}: {of} and were cut at the {self.spec.truncation}"
         more = ", ..." if len(done.dropped) > 3 else ""
@@ -182,9 +232,24 @@ class Prepared:
         return pack(self.sequences, row_tokens=self.spec.training.row_tokens, pad_id=self.format.tokenizer.pad_id)
 
     @cached_property
+    def holdout_rows(self) -> Batch | None:
+        """Every packed row of the holdout."""
+        held_out = self.truncated_holdout
+        if held_out is None:
+            return None
+        row_tokens, pad_id = self.spec.training.row_tokens, self.format.tokenizer.pad_id
+        return pack(held_out.sequences, row_tokens=row_tokens, pad_id=pad_id)
+
+    @cached_property
     def sequences_sha256(self) -> str:
         """Digest of the token ids and masks before packing."""
         return sequences_sha256(self.sequences)
+
+    @cached_property
+    def holdout_sha256(self) -> str | None:
+        """The same of the holdout."""
+        held_out = self.truncated_holdout
+        return None if held_out is None else sequences_sha256(held_out.sequences)
 
     @cached_property
     def total_steps(self) -> int:
@@ -193,9 +258,34 @@ class Prepared:
         # Where the steps are given, nothing has to be packed to know them.
         return training.total_steps(0 if training.steps else len(self.rows.tokens))
 
+    def check_holdout(self) -> None:
+        """Refuse decisions by the loss of a holdout that is not there.
+
+        Raises:
+            SpecError: naming the key.
+        """
+        training = self.spec.training
+        asked = [
+            *(["early_stopping"] if training.early_stopping is not None else []),
+            *(['keep = "best"'] if training.keep == "best" else []),
+        ]
+        if asked and self.spec.holdout is None:
+            raise SpecError(
+                f"'{self.spec.name}': training.{asked[0]} goes by the loss of a holdout, and there is none; give one, "
+                "such as holdout = 0.05, or take it out"
+            )
+
+    def check_rows(self, mesh: Mapping[str, int]) -> None:
+        """Refuse steps of more rows than there are, or that the devices of a mesh do not divide.
+
+        Raises:
+            SpecError: with both numbers.
+        """
+        self.spec.training.check_rows(len(self.rows.tokens), devices=math.prod(mesh.values()))
+
     def check_contamination(self, evalset: Evalset) -> None:
         """Refuse an evalset of which a prompt was trained on."""
-        refuse_contamination(self.dataset, evalset)
+        refuse_contamination(self.trained, evalset)
 
 
 def refuse_contamination(dataset: Dataset, evalset: Evalset) -> None:

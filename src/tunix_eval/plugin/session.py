@@ -36,7 +36,7 @@ from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, prediction
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.stopping import Stopping, Watch
-from tunix_eval.plugin.training import Identity, environment, identify, job_of, train
+from tunix_eval.plugin.training import Identity, environment, identify, initial_run, job_of, notes_of, train
 from tunix_eval.records import Evalset, Model, Progress, Trainer
 from tunix_eval.report import delta_report
 from tunix_eval.settings import Settings, read_settings
@@ -100,9 +100,9 @@ class Session:
         judging = {"evalsets", "gates", "generation", "scorers", "answer", "correction"}
         key = canonical_json(spec.model_dump(mode="json", exclude=judging))
         if key not in self._prepared:
-            self._prepared[key] = Prepared(
-                spec, self.library.dataset(spec.dataset), format_of_spec(self.registry, spec)
-            )
+            holdout = self.library.dataset(spec.holdout) if isinstance(spec.holdout, str) else None
+            form = format_of_spec(self.registry, spec)
+            self._prepared[key] = Prepared(spec, self.library.dataset(spec.dataset), form, holdout)
         return self._prepared[key]
 
     # ------------------------------------------------------------------------------------------------------- runs
@@ -110,7 +110,12 @@ class Session:
     def identity(self, spec: RunSpec) -> Identity:
         """Return the identity of the run that a spec asks for."""
         return identify(
-            self.prepared(spec), registry=self.registry, device=self.device, max_steps=self.options.max_steps
+            self.prepared(spec),
+            registry=self.registry,
+            device=self.device,
+            max_steps=self.options.max_steps,
+            mesh=self.options.mesh,
+            initial=initial_run(spec, self.store),
         )
 
     def recorded(self, spec: RunSpec) -> RunManifest | None:
@@ -183,7 +188,7 @@ class Session:
         if key not in self._sources:
             manifest, action = find()
             self._sources[key] = run = self._opened(spec, manifest)
-            self.rows.append(run_row(run, action))
+            self.rows += [run_row(run, action), *map(Note, notes_of(manifest, spec.name))]
         found = self._sources[key]
         assert isinstance(found, Run)
         return found
@@ -235,7 +240,7 @@ class Session:
                 prepared,
                 identity,
                 store=self.store,
-                trainer=self._trainer(spec.trainer),
+                trainer=self.trainer(spec.trainer),
                 source_sha256=self.registry.trainer_source(spec.trainer),
                 device=self.device,
                 root=self.root,
@@ -247,7 +252,7 @@ class Session:
             write_atomic(self._retrained(identity.run_id), "")
         return manifest
 
-    def _trainer(self, name: str) -> Trainer:
+    def trainer(self, name: str) -> Trainer:
         """Return a trainer; what JAX compiles for it is kept."""
         trainer = self.registry.trainer(name)
         if self.settings.compilation_cache:
@@ -353,7 +358,7 @@ class Session:
         if key not in self._models:
             if weights == "final":
                 verify_run(run.checkpoint, run.manifest)
-            model = self._trainer(run.trainer).load(run.job, weights)
+            model = self.trainer(run.trainer).load(run.job, weights)
             devices.confirm(self.device)
             if weights == "final" and model.weights_sha256 != run.weights_sha256:
                 raise ArtifactError(

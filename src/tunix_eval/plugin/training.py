@@ -6,7 +6,7 @@ import importlib.metadata
 import inspect
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,18 +14,47 @@ from typing import Any
 
 from tunix_eval.data import pack
 from tunix_eval.digest import sha256_json, sha256_source
-from tunix_eval.errors import TrainingError
+from tunix_eval.errors import ArtifactError, TrainingError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.prepare import Prepared
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.stopping import TrainingStopped, Watch
 from tunix_eval.records import Progress, Renderer, Tokenizer, Trainer, TrainingJob, TrainingResult
-from tunix_eval.store import RunManifest, Store, artifact_digests, writing
+from tunix_eval.specs import RunSpec
+from tunix_eval.store import RunManifest, Store, artifact_digests, read_manifest, verify_run, writing
 from tunix_eval.tables import is_path
 
 _NUMERIC_PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax")
 _RECORDED_PACKAGES = (*_NUMERIC_PACKAGES, "orbax-checkpoint", "tunix-eval")
+
+
+@dataclass(frozen=True)
+class InitialRun:
+    """A finished run whose weights another training begins from."""
+
+    directory: Path
+    manifest: RunManifest
+
+
+def initial_run(spec: RunSpec, store: Store) -> InitialRun | None:
+    """Return the run that a spec's weights begin from, by id or by the path of its directory; None where none is said.
+
+    Raises:
+        ArtifactError: there is no such run.
+    """
+    reference = spec.model.init_from
+    if reference is None:
+        return None
+    named = None if is_path(reference) else store.named_run(reference)
+    directory = store.run_directory(named.run_id) if named else Path(reference)
+    manifest = named or read_manifest(directory / "run_manifest.json")
+    if manifest is None:
+        raise ArtifactError(
+            f"'{spec.name}': model.init_from: {directory} holds no finished run; name a run's id, or the path of a "
+            "directory with run_manifest.json"
+        )
+    return InitialRun(directory, manifest)
 
 
 @dataclass(frozen=True)
@@ -36,33 +65,55 @@ class Identity:
     """The first 16 hex digits of SHA-256 over the canonical JSON of the inputs."""
     inputs: dict[str, Any]
     stop_after: int | None
+    mesh: Mapping[str, int]
+    """Axis -> devices; empty for a single one."""
+    initial: InitialRun | None
+    """The run that the weights begin from."""
 
     @property
     def recipe_sha256(self) -> str:
         """Digest of what the user asked for: seed, libraries, machine and the trainer's source apart."""
-        apart = {"seed", "stop_after", "trainer", "environment", "packing_sha256"}
+        apart = {"seed", "stop_after", "trainer", "environment", "mesh", "packing_sha256"}
         asked = {name: value for name, value in self.inputs.items() if name not in apart}
         return sha256_json(asked | {"trainer": self.inputs["trainer"]["name"]})
 
 
-def identify(prepared: Prepared, *, registry: Registry, device: Device, max_steps: int | None) -> Identity:
-    """Compute a run's identity without importing JAX."""
+def identify(
+    prepared: Prepared,
+    *,
+    registry: Registry,
+    device: Device,
+    max_steps: int | None,
+    mesh: Mapping[str, int] | None = None,
+    initial: InitialRun | None = None,
+) -> Identity:
+    """Compute a run's identity without importing JAX.
+
+    Raises:
+        SpecError: what cannot be trained in any case.
+    """
     spec = prepared.spec
+    prepared.check_holdout()
+    # One device computes the same bits in a mesh and out of it.
+    mesh = {axis: count for axis, count in (mesh or {}).items() if count > 1}
     stop_after = max_steps if max_steps is not None and max_steps < prepared.total_steps else None
     inputs = {
         "sequences": prepared.sequences_sha256,
+        "holdout": prepared.holdout_sha256,
         "packing_sha256": sha256_source(Path(inspect.getfile(pack))),
         "vocab_size": prepared.format.tokenizer.vocab_size,
         "pad_id": prepared.format.tokenizer.pad_id,
-        "model": spec.model.model_dump(mode="json", exclude={"preset"}) | spec.model.sizes(),
-        "training": spec.training.model_dump(mode="json", exclude={"checkpoint_steps", "epochs"})
+        "model": spec.model.model_dump(mode="json", exclude={"preset", "init_from"}) | spec.model.sizes(),
+        "initial_weights": initial.manifest.weights_sha256 if initial else None,
+        "training": spec.training.model_dump(mode="json", exclude={"checkpoint_steps", "keep_checkpoints", "epochs"})
         | {"steps": prepared.total_steps},
         "seed": spec.seed,
         "stop_after": stop_after,
         "trainer": {"name": spec.trainer, "source_sha256": registry.trainer_source(spec.trainer)},
         "environment": environment(device),
+        "mesh": mesh,
     }
-    return Identity(sha256_json(inputs)[:16], inputs, stop_after)
+    return Identity(sha256_json(inputs)[:16], inputs, stop_after, mesh, initial)
 
 
 def environment(device: Device) -> dict[str, Any]:
@@ -88,6 +139,9 @@ def job_of(prepared: Prepared, identity: Identity, store: Store) -> TrainingJob:
         pad_id=prepared.format.tokenizer.pad_id,
         stop_after=identity.stop_after,
         directory=store.run_directory(identity.run_id),
+        holdout=prepared.holdout_rows,
+        initial=identity.initial.directory / "checkpoint-final" if identity.initial else None,
+        mesh=identity.mesh,
     )
 
 
@@ -115,6 +169,8 @@ def train(
         stop_requested=watch.stop_requested,
         on_saved=watch.on_saved,
     )
+    if identity.initial is not None:
+        verify_run(identity.initial.directory, identity.initial.manifest)
     with writing(job.directory):
         job.directory.mkdir(parents=True, exist_ok=True)
         result = trainer.train(job, on_progress=on_progress)
@@ -122,7 +178,7 @@ def train(
         expected = identity.stop_after or prepared.total_steps
         if result.ended == "stopped":
             raise TrainingStopped(result.steps, expected)
-        if result.steps != expected:
+        if result.steps != expected and result.ended != "early_stopping":
             raise TrainingError(
                 f"run '{prepared.spec.name}': trainer '{trainer.name}' did {result.steps} of {expected} steps and "
                 "gave no reason; the run is not recorded"
@@ -142,7 +198,7 @@ def _manifest(
     directory: Path,
     root: Path,
 ) -> RunManifest:
-    spec, form = prepared.spec, prepared.format
+    spec, form, initial = prepared.spec, prepared.format, identity.initial
     git_sha, git_dirty = _git_state(root)
     return RunManifest(
         run_id=identity.run_id,
@@ -157,7 +213,7 @@ def _manifest(
             "supervise": spec.supervise,
             "step_weight": spec.step_weight,
             "trainer": spec.trainer,
-            "model": spec.model.model_dump(mode="json"),
+            "model": spec.model.model_dump(mode="json") | {"init_from": initial.manifest.run_id if initial else None},
             "sha256": identity.recipe_sha256,
         },
         training_config=spec.training.model_dump(mode="json"),
@@ -170,6 +226,9 @@ def _manifest(
             "dropped": len(prepared.truncated.dropped),
             "cut": prepared.truncated.cut,
         },
+        holdout=_holdout(prepared),
+        initial=_initial(initial),
+        mesh=dict(identity.mesh),
         seed=spec.seed,
         git_sha=git_sha,
         git_dirty=git_dirty,
@@ -183,9 +242,70 @@ def _manifest(
         wall_seconds=round(result.wall_seconds, 3),
         resumed_from=result.resumed_from,
         status="truncated" if identity.stop_after else "complete",
+        ended="early_stopping" if result.ended == "early_stopping" else "complete",
+        best_step=result.best_step,
+        holdout_loss=result.holdout_loss,
+        skipped_steps=result.skipped_steps,
         weights_sha256=result.weights_sha256,
         artifacts=artifact_digests(directory),
     )
+
+
+def _holdout(prepared: Prepared) -> dict[str, Any] | None:
+    """Return what to record of the holdout: where it is from, and how much of it there is."""
+    held_out, rows = prepared.truncated_holdout, prepared.holdout_rows
+    if held_out is None or rows is None:
+        return None
+    named = prepared.named_holdout
+    return {
+        "dataset_key": (named or prepared.dataset).key,
+        "share": None if named else prepared.spec.holdout,
+        "sequences_sha256": prepared.holdout_sha256,
+        "traces": len(held_out.sequences),
+        "rows": len(rows.tokens),
+        "dropped": len(held_out.dropped),
+        "cut": held_out.cut,
+    }
+
+
+def _initial(run: InitialRun | None) -> dict[str, Any] | None:
+    """Return what to record of the run that the weights began from."""
+    if run is None:
+        return None
+    manifest = run.manifest
+    parts = {"renderer": manifest.renderer, "tokenizer": manifest.tokenizer}
+    return {"run_id": manifest.run_id, "weights_sha256": manifest.weights_sha256, **parts}
+
+
+def notes_of(manifest: RunManifest, name: str) -> list[str]:
+    """Say what a reader of the session's table should know of how a run went."""
+    notes, skipped = [], manifest.skipped_steps
+    if skipped:
+        listed = ", ".join(map(str, skipped[:5])) + (", ..." if len(skipped) > 5 else "")
+        notes.append(
+            f"{name}: {len(skipped)} of {manifest.steps} steps changed nothing, for their loss was not finite or a "
+            f"spike: {listed}"
+        )
+    if manifest.ended == "early_stopping":
+        patience = manifest.training_config["early_stopping"]
+        notes.append(
+            f"{name}: stopped early at {manifest.steps} of {manifest.total_steps} steps, after {patience} measurements "
+            "of the holdout's loss without a new best"
+        )
+    if manifest.best_step is not None and manifest.best_step != manifest.steps:
+        notes.append(
+            f"{name}: its weights are those of step {manifest.best_step}, of the lowest holdout loss, "
+            f"{manifest.holdout_loss:.4f}"
+        )
+    initial = manifest.initial or {}
+    for part, here in (("renderer", manifest.renderer), ("tokenizer", manifest.tokenizer)):
+        there = initial.get(part, here)
+        if (there["name"], there["version"]) != (here["name"], here["version"]):
+            notes.append(
+                f"{name}: has {part} {here['name']}, and the run that it began from, {initial['run_id']}, had "
+                f"{there['name']}{'' if there['name'] != here['name'] else ' in another version'}"
+            )
+    return notes
 
 
 def _part(reference: str, part: Renderer | Tokenizer, root: Path) -> dict[str, str]:
