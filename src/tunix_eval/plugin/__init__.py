@@ -205,6 +205,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except TunixEvalError as error:
         made = plan.broken_plan(ours, error)
     config.stash[PLAN_KEY] = made
+    if made.twice:
+        from tunix_eval.plugin import determinism
+
+        config.pluginmanager.register(determinism)
     reporting.publish_plan(config, made)
 
 

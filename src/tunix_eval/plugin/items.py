@@ -18,6 +18,8 @@ MARKERS = {
     "tunix_evalset": "tunix_evalset(name_or_path): the evalset that tunix_case, tunix_scorecard or tunix_gate is about",
     "tunix_gate": "tunix_gate(rule, metric, **args): a gate that tunix_gate.check() decides; rules: no_worse, "
     "non_inferior, better, at_least, at_most, max_drop",
+    "tunix_deterministic": "tunix_deterministic(steps=20): train the run's first steps twice and compare the bits, "
+    "before the test's body",
     "tunix_device": "tunix_device(kind, min_count=1): skip unless the session runs on this kind of device",
 }
 DATA_FIXTURES = frozenset(

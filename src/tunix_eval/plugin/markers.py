@@ -18,6 +18,7 @@ _ARGUMENTS = {
     "tunix_repeat": ("n",),
     "tunix_evalset": ("name_or_path",),
     "tunix_gate": ("rule", "metric"),
+    "tunix_deterministic": ("steps",),
     "tunix_device": ("kind", "min_count"),
 }
 _OPEN = frozenset({"tunix_train", "tunix_predictions", "tunix_gate"})

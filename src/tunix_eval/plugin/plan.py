@@ -14,6 +14,7 @@ import pytest
 from tunix_eval.errors import ArtifactError, BaselineError, TrainingError, TunixEvalError
 from tunix_eval.gate import baseline_runs, needed
 from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparable_baseline
+from tunix_eval.plugin.determinism import Twice, twice_of
 from tunix_eval.plugin.gating import AGAINST_BASELINE, check_gate, compared_spec, gate_evalset, seeds_of
 from tunix_eval.plugin.items import fixtures_of
 from tunix_eval.plugin.markers import arguments
@@ -22,11 +23,11 @@ from tunix_eval.plugin.prepare import make_format
 from tunix_eval.plugin.rows import Note, missing_run
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import PredictionsFile
+from tunix_eval.plugin.state import TWICE_KEY
 from tunix_eval.plugin.training import Identity
 from tunix_eval.records import Evalset
 from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 
-_CHECKPOINTS_AT_ONCE = 3
 _COPIES_IN_TRAINING = 4
 
 
@@ -44,6 +45,8 @@ class Plan:
     gates: list[str] = field(default_factory=list)
     truncated: list[str] = field(default_factory=list)
     """What truncation does to the traces of runs that will be trained."""
+    twice: dict[str, Twice] = field(default_factory=dict)
+    """Item -> the training that it does twice."""
     bodies: bool = False
     """Whether a test body may ask for more."""
 
@@ -63,6 +66,8 @@ class Plan:
         skipped = sum(bool(need.skip) for need in self.needs.values())
         if skipped:
             parts.append(_count(skipped, "test") + " skipped, -rs says why")
+        if self.twice:
+            parts.append(f"{_count(len(self.twice), 'test')} that train{'s' if len(self.twice) == 1 else ''} twice")
         if self.bodies:
             parts.append("plus what test bodies ask for")
         return "tunix-eval: " + "; ".join(parts)
@@ -71,6 +76,7 @@ class Plan:
         """Say line by line what will happen, for --tunix-plan."""
         lines = [self.line()]
         lines += [f"  train  {spec.name}  {run_id}  {steps} steps" for run_id, (spec, steps) in self.training.items()]
+        lines += [f"  twice  {one.spec.name}  {one.steps} steps, by {node}" for node, one in self.twice.items()]
         lines += [f"  cut    {note}" for note in self.truncated]
         lines += [f"  reuse  {spec.name}  {run_id}" for run_id, spec in self.reused.items()]
         lines += [f"  judge  {name}" for name in self.judged]
@@ -113,7 +119,8 @@ def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequen
         if key not in checked:
             checked[key] = _checked(session, need)
             _add(session, plan, checked[key])
-        plan.needs[item.nodeid] = _told_once(_with_device(session, item, checked[key]), item.nodeid, told)
+        need = _with_twice(session, plan, item, _with_device(session, item, checked[key]))
+        plan.needs[item.nodeid] = _told_once(need, item.nodeid, told)
         plan.bodies = plan.bodies or "tunix_train" in fixtures_of(item)
     _note_left_out(session, plan, items, deselected)
     return plan
@@ -234,7 +241,9 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
         elif session.recorded(one) is None:
             if not session.options.train:
                 return _skipped(session, need, missing_run(one, session.identity(one)))
+            session.prepared(one).check_rows(session.options.mesh or {})
             _check_room(session, one, session.identity(one))
+            _check_resume(session, one, session.identity(one))
     return need
 
 
@@ -277,6 +286,22 @@ def _with_device(session: Session, item: pytest.Item, need: Need) -> Need:
     return _skipped(session, need, f"needs {count} of {kind}; the session has {here}")
 
 
+def _with_twice(session: Session, plan: Plan, item: pytest.Item, need: Need) -> Need:
+    """Note what an item with the marker tunix_deterministic trains, which is never recorded."""
+    if need.error or need.skip:
+        return need
+    try:
+        asked = twice_of(session, item)
+    except TunixEvalError as error:
+        return replace(need, error=str(error))
+    if asked is None:
+        return need
+    if not session.options.train:
+        return _skipped(session, need, f"trains '{asked.spec.name}' twice; do it with: pytest --tunix-train")
+    item.stash[TWICE_KEY] = plan.twice[item.nodeid] = asked
+    return need
+
+
 def _check_room(session: Session, spec: RunSpec, identity: Identity) -> None:
     """Refuse a training that cannot fit: no place to write, too little disk, too little memory for the weights."""
     folder = session.store.root
@@ -290,8 +315,10 @@ def _check_room(session: Session, spec: RunSpec, identity: Identity) -> None:
     if spec.trainer != "flax":
         return  # Only the built-in decoder's size is known from its spec.
     weights = 4 * _parameters(spec, session.prepared(spec).format.tokenizer.vocab_size)
-    needed, free = weights * 3 * _CHECKPOINTS_AT_ONCE, shutil.disk_usage(folder).free
-    if needed > free:
+    # With Adam's moments; the newest is written before the oldest is deleted, and at last come the weights alone.
+    needed = weights * (3 * (spec.training.keep_checkpoints + 1) + 1)
+    run, free = session.store.run_directory(identity.run_id), shutil.disk_usage(folder).free
+    if needed > free + sum(path.stat().st_size for path in run.rglob("*") if path.is_file()):
         raise ArtifactError(
             f"{folder}: run '{spec.name}' ({identity.run_id}) needs about {_size(needed)} for checkpoints, "
             f"{_size(free)} are free; free space or name another directory with --tunix-artifacts DIR"
@@ -302,6 +329,22 @@ def _check_room(session: Session, spec: RunSpec, identity: Identity) -> None:
         raise TrainingError(
             f"run '{spec.name}' ({identity.run_id}) needs at least {_size(needed)} of memory for weights, gradients "
             f"and optimizer state, the machine has {_size(memory)}; make width or layers smaller"
+        )
+
+
+def _check_resume(session: Session, spec: RunSpec, identity: Identity) -> None:
+    """Refuse a step that no checkpoint is of; only the built-in trainer's are known."""
+    step = session.options.resume_from
+    if step is None or spec.trainer != "flax":
+        return
+    found = session.store.run_directory(identity.run_id).glob("checkpoints/*/digests.json")
+    steps = sorted(int(path.parent.name) for path in found if path.parent.name.isdecimal())
+    if step not in steps or session.options.retrain:
+        there = f"there are: {', '.join(map(str, steps))}" if steps else "there is none"
+        there = "--tunix-retrain begins at step 0; leave it out" if session.options.retrain else there
+        raise ArtifactError(
+            f"--tunix-resume-from: run '{spec.name}' ({identity.run_id}) has no checkpoint of step {step} to go on "
+            f"from; {there}"
         )
 
 
