@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tunix_eval.errors import SpecError
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import abstract_params, decoder_with, initial_params, training_mask
 from tunix_eval.model.layers import rotary_angles, rotate
@@ -14,16 +16,17 @@ from tunix_eval.specs import ModelSpec
 
 QUICKSTART = DecoderConfig.from_spec(ModelSpec(preset="tiny"), vocab_size=259)
 # Weights large enough that attention and gates are far from flat.
-SMALL = DecoderConfig.from_spec(ModelSpec(layers=2, width=16, heads=2, mlp_width=24, init_std=0.4), vocab_size=11)
+SMALL_SPEC = ModelSpec(layers=2, width=16, heads=2, mlp_width=24, init_std=0.4)
+SMALL = DecoderConfig.from_spec(SMALL_SPEC, vocab_size=11)
 
 
-@jax.jit
-def forward(params, tokens, segment_ids, positions):
-    decoder = decoder_with(SMALL, params)
+@functools.partial(jax.jit, static_argnames="config")
+def forward(params, tokens, segment_ids, positions, *, config):
+    decoder = decoder_with(config, params)
     return decoder.logits(decoder(tokens, positions, training_mask(segment_ids))[0])
 
 
-def logits(params, tokens, segment_ids=None, positions=None):
+def logits(params, tokens, segment_ids=None, positions=None, *, config=SMALL):
     tokens = np.asarray(tokens, np.int32)
     ones, counting = np.ones_like(tokens), np.broadcast_to(np.arange(tokens.shape[1], dtype=np.int32), tokens.shape)
     return np.asarray(
@@ -32,6 +35,7 @@ def logits(params, tokens, segment_ids=None, positions=None):
             tokens,
             ones if segment_ids is None else np.asarray(segment_ids, np.int32),
             counting if positions is None else np.asarray(positions, np.int32),
+            config=config,
         )
     )
 
@@ -59,8 +63,11 @@ def numpy_logits(params, tokens, config):
         name = f"blocks.{layer}."
         h, mixed = norm(x, p[name + "attention_norm.scale"]), []
         for head in range(config.heads):
-            at = slice(head * config.head_width, (head + 1) * config.head_width)
-            query, key, value = (h @ p[f"{name}attention.{part}"][:, at] for part in ("query", "key", "value"))
+            shared = head * config.kv_heads // config.heads
+            query, key, value = (
+                h @ p[f"{name}attention.{part}"][:, config.head_width * at : config.head_width * (at + 1)]
+                for part, at in (("query", head), ("key", shared), ("value", shared))
+            )
             query = rope(norm(query, p[name + "attention.query_norm.scale"]))
             key = rope(norm(key, p[name + "attention.key_norm.scale"]))
             weights = np.exp(query @ key.T / np.sqrt(config.head_width)) * np.tril(np.ones((count, count)))
@@ -69,7 +76,7 @@ def numpy_logits(params, tokens, config):
         h = norm(x, p[name + "mlp_norm.scale"])
         gate = h @ p[name + "mlp.gate"]
         x = x + (gate / (1 + np.exp(-gate)) * (h @ p[name + "mlp.up"])) @ p[name + "mlp.down"].T
-    return norm(x, p["final_norm.scale"]) @ p["embedding"].T
+    return norm(x, p["final_norm.scale"]) @ p["embedding" if config.tied else "unembedding"].T
 
 
 def test_logits_are_those_of_an_independent_implementation(params):
@@ -78,6 +85,55 @@ def test_logits_are_those_of_an_independent_implementation(params):
     np.testing.assert_allclose(
         logits(scaled, tokens[None])[0], numpy_logits(scaled, tokens, SMALL), rtol=2e-4, atol=2e-4
     )
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"kv_heads": 1},
+        {"heads": 4, "kv_heads": 2},
+        {"head_width": 6, "tied": False},
+        {"qk_norm": True, "vocab_size": 40, "remat": True},
+    ],
+    ids=str,
+)
+def test_every_shape_has_the_logits_of_an_independent_implementation(sizes):
+    config = DecoderConfig.from_spec(SMALL_SPEC.model_copy(update=sizes), vocab_size=11)
+    tokens, drawn = np.array([1, 5, 2, 10, 0, 7, 7]), initial_params(config, 3)
+    np.testing.assert_allclose(
+        logits(drawn, tokens[None], config=config)[0], numpy_logits(drawn, tokens, config), rtol=2e-4, atol=2e-4
+    )
+
+
+def test_bfloat16_is_near_to_float32_and_its_logits_and_weights_are_float32():
+    config = dataclasses.replace(SMALL, dtype="bfloat16")
+    tokens, drawn = [[1, 5, 2, 10, 0, 7, 7]], initial_params(config, 3)
+    half, whole = logits(drawn, tokens, config=config), logits(drawn, tokens)
+    assert {array.dtype for array in drawn.values()} == {half.dtype} == {np.dtype(np.float32)}
+    assert 0 < np.linalg.norm(half - whole) < 0.03 * np.linalg.norm(whole)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def summed_gradients(params, tokens, *, config):
+    def total(params):
+        decoder = decoder_with(config, params)
+        positions = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
+        return jnp.sum(decoder.logits(decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))[0]) ** 2)
+
+    return jax.grad(total)(params)
+
+
+def test_computing_layers_again_gives_the_same_gradients(params):
+    tokens = jnp.array([[1, 5, 2, 10, 0, 7, 7]], jnp.int32)
+    kept = summed_gradients(params, tokens, config=SMALL)
+    again = summed_gradients(params, tokens, config=dataclasses.replace(SMALL, remat=True))
+    for name, gradient in kept.items():
+        np.testing.assert_allclose(again[name], gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_an_embedding_with_fewer_rows_than_the_tokenizer_has_ids_is_refused():
+    with pytest.raises(SpecError, match=r"^model.vocab_size: 10, but the tokenizer has 11 ids; give at least those$"):
+        DecoderConfig.from_spec(SMALL_SPEC.model_copy(update={"vocab_size": 10}), vocab_size=11)
 
 
 def test_the_tiny_preset_has_the_parameters_counted_by_hand():

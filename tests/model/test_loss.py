@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import abstract_params, decoder_with, initial_params
-from tunix_eval.model.loss import batch_nll, chosen_chunk, next_token_nll
+from tunix_eval.model.loss import batch_nll, next_token_nll
 from tunix_eval.specs import ModelSpec
 
 loss = jax.jit(next_token_nll)
@@ -177,9 +177,3 @@ def test_a_chunk_of_a_thirty_second_takes_less_than_an_eighth_of_the_memory_of_a
     logits = 4 * 128 * 8192 * 4
     assert loss_memory(4 * 128) > logits
     assert loss_memory(4 * 128 // 32) < logits / 8
-
-
-@pytest.mark.parametrize(("tokens", "vocab_size"), [(1, 1), (4096, 256_000), (100, 151_936), (7, 10**9)])
-def test_a_chunk_holds_at_least_one_token_and_at_most_all(tokens, vocab_size):
-    assert 1 <= chosen_chunk(tokens, vocab_size, "cpu") <= tokens
-    assert chosen_chunk(tokens, vocab_size, "cpu") <= chosen_chunk(tokens, vocab_size, "gpu")

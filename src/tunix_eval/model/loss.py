@@ -9,11 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from tunix_eval.model.decoder import Decoder
-
-CHUNK_LOGITS = {"cpu": 2**25}
-"""Logits that are held at once, by platform. On two cores more of them are no quicker."""
-OTHER_CHUNK_LOGITS = 2**27
-"""An accelerator needs more: every chunk reads and writes the embedding's gradient once."""
+from tunix_eval.sizes import chosen_chunk
 
 
 class Supervised(Protocol):
@@ -54,7 +50,8 @@ def batch_nll(
         Two float32 scalars: the total loss in nats, and the count, as of `next_token_nll`.
     """
     rows, tokens = hidden.shape[:2]
-    chunk = chosen_chunk(rows * tokens, decoder.config.vocab_size) if chunk is None else chunk
+    if chunk is None:
+        chunk = chosen_chunk(rows * tokens, decoder.config.vocab_size, jax.default_backend())
     if chunk >= rows * tokens:
         given = batch.tokens, batch.loss_mask, batch.segment_ids, batch.loss_weights
         return next_token_nll(decoder.logits(hidden), *given)
@@ -69,16 +66,6 @@ def batch_nll(
     sorted_weights = jnp.pad(_at(weights, order[:, :tokens]), ((0, 0), (0, padding)))
     nats = _chunked_nats(columns, sorted_hidden, decoder.output_weights(), _at(targets, order), sorted_weights)
     return nats, jnp.sum(weights)
-
-
-def chosen_chunk(tokens: int, vocab_size: int, platform: str | None = None) -> int:
-    """Return how many tokens' logits are held at once: a power of two, or all of them where that is no more.
-
-    >>> chosen_chunk(4096, 256_000, "cpu"), chosen_chunk(4096, 512, "cpu")
-    (128, 4096)
-    """
-    held = CHUNK_LOGITS.get(platform or jax.default_backend(), OTHER_CHUNK_LOGITS)
-    return min(tokens, 1 << max(held // vocab_size, 1).bit_length() - 1)
 
 
 def next_token_nll(
