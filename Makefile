@@ -1,4 +1,4 @@
-# make demo | test | lint | scan | audit | bench | bench-gates | clean; all of them share one .venv.
+# make demo | test | lint | scan | audit | bench | bench-gates | bench-train | soak | clean; all but bench-train share one .venv.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -6,10 +6,12 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/installed
+PEER := .venv-peer/bin
+PEER_STAMP := .venv-peer/installed
 # Each worker begins with a stretch of neighbours, so that what a module trained for its tests is trained about once.
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test lint scan audit bench bench-gates clean
+.PHONY: demo test lint scan audit bench bench-gates bench-train soak clean
 
 demo: $(STAMP)
 	$(BIN)/pytest --tunix-train examples/quickstart
@@ -40,8 +42,16 @@ bench: $(STAMP)
 bench-gates: $(STAMP)
 	$(BIN)/python benchmarks/gates.py
 
+# google-tunix lives in an environment of its own, of 1.3 GB, which only this needs.
+bench-train: $(PEER_STAMP)
+	$(PEER)/python benchmarks/train.py
+	$(PEER)/python benchmarks/generate.py
+
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py
+
 clean:
-	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-peer .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so that an installation that broke off is done again.
@@ -53,4 +63,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
 		--editable . --group dev
+	touch $@
+
+$(PEER_STAMP): pyproject.toml benchmarks/peer-requirements.txt
+	rm -rf .venv-peer
+	$(PYTHON) -m venv .venv-peer
+	$(PEER)/python -m pip install --quiet --requirement benchmarks/peer-requirements.txt
+	$(PEER)/python -m pip install --quiet --no-deps --editable .
 	touch $@

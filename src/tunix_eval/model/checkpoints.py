@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp  # type: ignore[import-untyped]
 from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError
 from tunix_eval.figures import bytes_text
-from tunix_eval.model.files import cannot_write, free_bytes, write_atomically
+from tunix_eval.model.files import cannot_write, find_room, free_bytes, write_atomically
 
 DIGESTS = "digests.json"
 
@@ -128,6 +128,8 @@ def save(directory: Path, arrays: Tree) -> None:
     try:
         _clear(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
+        # TensorStore stays behind its caller where the disk refuses one of many arrays, and prints what follows.
+        find_room(directory.parent, _bytes(arrays))
         with _raised_not_logged(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
             checkpointer.save(directory.absolute(), args=ocp.args.StandardSave(arrays))
         files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in _files(directory)}

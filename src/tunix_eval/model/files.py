@@ -58,6 +58,22 @@ def cannot_write(path: Path, error: Exception, *, needed: int | None = None) -> 
     return ArtifactError(f"{path}: cannot be written: {reason}{room}; free space or choose another artifacts directory")
 
 
+def find_room(folder: Path, count: int) -> None:
+    """Allocate so many bytes in a folder and give them back.
+
+    Raises:
+        OSError: the disk is full, or a quota or limit is reached.
+    """
+    probe = folder / f".room.{os.getpid()}"
+    try:
+        with probe.open("wb") as file:
+            # macOS has no such call; there a full disk is noticed while arrays are written.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, count)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def free_bytes(path: Path) -> int:
     """Return how many bytes may be written where a path is or will be."""
     while not path.exists() and path != path.parent:
