@@ -45,8 +45,8 @@ def test_run(tunix_run):
 """
 
 
-def job(directory: Path) -> TrainingJob:
-    """Return a training of a few seconds that is inside a save for much of its time."""
+def job(directory: Path, *, checkpoint_steps: int = 8) -> TrainingJob:
+    """Return a training of a few seconds, by default inside a save for most of its time."""
     draws = np.random.default_rng(0)
     tokens = draws.integers(0, VOCAB, (24, 48)).astype(np.int32)
     ones, places = np.ones_like(tokens), np.tile(np.arange(48, dtype=np.int32), (24, 1))
@@ -54,7 +54,12 @@ def job(directory: Path) -> TrainingJob:
         rows=Batch(tokens, ones.astype(np.bool_), ones, places),
         model=ModelSpec(layers=2, width=64, heads=2, mlp_width=128),
         training=TrainingSpec(
-            steps=STEPS, rows=8, row_tokens=48, steps_per_dispatch=4, checkpoint_steps=8, learning_rate=1e-2
+            steps=STEPS,
+            rows=8,
+            row_tokens=48,
+            steps_per_dispatch=4,
+            checkpoint_steps=checkpoint_steps,
+            learning_rate=1e-2,
         ),
         seed=0,
         vocab_size=VOCAB,
@@ -69,10 +74,10 @@ def trained(directory: Path) -> str:
     return FlaxTrainer().train(job(directory), on_progress=lambda progress: None).weights_sha256
 
 
-def child(directory: Path) -> subprocess.Popen[bytes]:
+def child(directory: Path, *, checkpoint_steps: int) -> subprocess.Popen[bytes]:
     """Train in a process of its own."""
     order = directory.with_suffix(".pickle")
-    order.write_bytes(pickle.dumps(job(directory)))
+    order.write_bytes(pickle.dumps(job(directory, checkpoint_steps=checkpoint_steps)))
     return subprocess.Popen([sys.executable, __file__, "--train", str(order)], stdout=subprocess.DEVNULL)
 
 
@@ -102,7 +107,7 @@ def until(process: subprocess.Popen[bytes], reached: Callable[[], bool]) -> bool
 
 def kill(directory: Path, draws: random.Random, *, in_save: bool) -> bool:
     """Train up to a random moment and kill; tell whether there was something left to kill."""
-    process = child(directory)
+    process = child(directory, checkpoint_steps=8 if in_save else 24)
     step = draws.randrange(steps_done(directory), STEPS)
     delay = draws.uniform(0, 0.1)
     alive = until(process, lambda: steps_done(directory) >= step)
