@@ -60,6 +60,7 @@ class Writer:
         self.folder, self.keep, self.on_saved = folder, keep, on_saved
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._pending: Future[float] | None = None
+        self._held: Any = None
 
     def save(self, step: int, arrays: Tree) -> None:
         """Begin to write the checkpoint of a step; the one before is complete when this returns.
@@ -68,8 +69,12 @@ class Writer:
             ArtifactError: the one before could not be written.
         """
         self.wait()
-        copies = jax.tree.map(np.array, arrays)
-        self._pending = self._thread.submit(self._write, step, copies)
+        if self._held is None:
+            self._held = jax.tree.map(np.array, arrays)
+        else:
+            # Fresh memory costs several times as much as the copy.
+            jax.tree.map(lambda held, leaf: np.copyto(held, np.asarray(leaf)), self._held, arrays)
+        self._pending = self._thread.submit(self._write, step, self._held)
 
     def check(self) -> None:
         """Raise what kept a checkpoint from being written, as soon as that is known.
