@@ -178,7 +178,9 @@ class _Run:
         checkpoints.check_room(self.checkpoints, like, keep=self.job.training.keep_checkpoints)
         step, state = (0, state) if found is None else (found[0], _from_arrays(found[1], like=state))
         rewrite_metrics(self.metrics, lines[:step])
-        return state if self.placed is None else jax.device_put(state, self.placed.weights), lines[:step]
+        # What a checkpoint held has its place, what was drawn has none; for a state of both the program is compiled twice.
+        place = jax.devices()[0] if self.placed is None else self.placed.weights
+        return jax.device_put(state, place), lines[:step]
 
     def is_over(self, lines: Sequence[MetricLine]) -> bool:
         """Tell whether these metrics are those of all steps that will be done."""
