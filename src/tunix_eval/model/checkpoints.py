@@ -199,6 +199,15 @@ def restore(directory: Path, like: Tree) -> dict[str, Any]:
     return arrays
 
 
+def arrays_of(directory: Path) -> dict[str, str]:
+    """Return name -> dtype and shape, such as `float32[2,3]`, of what a checkpoint holds.
+
+    Raises:
+        ArtifactError: it was not finished.
+    """
+    return _read_digests(directory).arrays
+
+
 def newest(folder: Path, like: Tree, *, at_most: int) -> tuple[int, dict[str, Any]] | None:
     """Return step and arrays of the newest sound checkpoint of up to `at_most` steps; damaged ones are passed over.
 

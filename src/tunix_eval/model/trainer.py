@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import msgspec
 import numpy as np
 
-from tunix_eval.errors import SpecError, TrainingError
+from tunix_eval.errors import ArtifactError, SpecError, TrainingError
 from tunix_eval.model import checkpoints
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import Params, abstract_params, initial_params
@@ -26,6 +26,7 @@ from tunix_eval.model.holdout import Holdout, best_measurement, is_stale
 from tunix_eval.model.mesh import placement
 from tunix_eval.model.metrics import MetricLine, append_metrics, read_metrics, rewrite_metrics
 from tunix_eval.model.order import row_indices
+from tunix_eval.model.shapes import weights_differ
 from tunix_eval.model.steps import StackedBatches, StepMetrics, TrainState, initial_state, train_steps
 from tunix_eval.model.weights import weights_sha256
 from tunix_eval.records import Batch, Model, Progress, TrainingJob, TrainingResult, unheard
@@ -178,7 +179,7 @@ class _Run:
         checkpoints.check_room(self.checkpoints, like, keep=self.job.training.keep_checkpoints)
         step, state = (0, state) if found is None else (found[0], _from_arrays(found[1], like=state))
         rewrite_metrics(self.metrics, lines[:step])
-        # What a checkpoint held has its place, what was drawn has none; for a state of both the program is compiled twice.
+        # What a checkpoint held has its place, what was drawn has none; a state of both compiles the program twice.
         place = jax.devices()[0] if self.placed is None else self.placed.weights
         return jax.device_put(state, place), lines[:step]
 
@@ -335,6 +336,9 @@ def _initial_params(config: DecoderConfig, job: TrainingJob) -> Params:
     """Return the weights that training begins from: another run's, or those that the seed draws."""
     if job.initial is None:
         return initial_params(config, job.seed)
+    found = {name.removeprefix("params."): text for name, text in checkpoints.arrays_of(job.initial).items()}
+    if differing := weights_differ(found, config):
+        raise ArtifactError(f"model.init_from: {job.initial}: {differing}")
     params: Params = checkpoints.restore(job.initial, {"params": abstract_params(config)})["params"]
     return params
 
