@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,7 +17,9 @@ import msgspec
 from tunix_eval.data import encode_answer
 from tunix_eval.digest import sha256_json, sha256_text
 from tunix_eval.errors import SpecError
+from tunix_eval.plugin.progress import Update
 from tunix_eval.plugin.sources import Run, Source
+from tunix_eval.plugin.stop_texts import cut, has_ended
 from tunix_eval.records import (
     Completion,
     Evalset,
@@ -111,25 +115,49 @@ class Evaluation:
     environment: dict[str, Any]
 
 
-def written(question: Question, *, store: Store, load: Callable[[], Model], logprobs: bool) -> list[Completion]:
-    """Return a run's completions, written now or taken from the cache; with the answers' log-probabilities if asked."""
+def written(
+    question: Question,
+    *,
+    store: Store,
+    load: Callable[[], Model],
+    logprobs: bool,
+    progress: Callable[[int], AbstractContextManager[Update]],
+) -> list[Completion]:
+    """Return a run's completions, written now or taken from the cache; with the answers' log-probabilities if asked.
+
+    `progress` is called with how many completions will be written, where some are.
+    """
     run = question.run
+    tokenizer, stops = run.format.tokenizer, run.generation.stop
 
     def generate() -> list[Generation]:
-        return load().generate(question.prompts, run.generation, stop_ids=run.format.stop_ids, seeds=question.seeds)
+        model = load()
+        with progress(len(question.prompts)) as update:
+            offered = {"has_ended": has_ended(tokenizer, stops), "on_progress": update}
+            # What a model of another package need not know: it goes on where it could stop, and says nothing meanwhile.
+            known = inspect.signature(model.generate).parameters
+            return model.generate(
+                question.prompts,
+                run.generation,
+                stop_ids=run.format.stop_ids,
+                seeds=question.seeds,
+                **{name: value for name, value in offered.items() if name in known},
+            )
 
     generations = store.cached(question.key(), Generation, len(question.prompts), generate)
-    completions = [
-        complete(
-            item_id,
-            run.format.tokenizer.decode(generation.ids),
-            rule=run.rule,
-            stop_reason=generation.stop_reason,
-            tokens=len(generation.ids),
-            repeat=repeat,
+    completions = []
+    for (item_id, repeat), generation in zip(question.item_repeats, generations, strict=True):
+        text, generation = cut(generation, tokenizer, stops)
+        completions.append(
+            complete(
+                item_id,
+                text,
+                rule=run.rule,
+                stop_reason=generation.stop_reason,
+                tokens=len(generation.ids),
+                repeat=repeat,
+            )
         )
-        for (item_id, repeat), generation in zip(question.item_repeats, generations, strict=True)
-    ]
     return _with_logprobs(question, completions, store=store, load=load) if logprobs else completions
 
 

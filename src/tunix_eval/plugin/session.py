@@ -297,6 +297,9 @@ class Session:
                     store=self.store,
                     load=lambda: self._model(source, weights),
                     logprobs=bool(needs_logprobs(scorers)),
+                    progress=lambda total: shown(
+                        self.config, f"{spec.name} on {evalset.name}", unit="completion", total=total
+                    ),
                 )
                 prompts = prompts_sha256(evalset, question.item_prompts)
                 self._programs.publish()
