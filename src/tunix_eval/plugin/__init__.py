@@ -79,8 +79,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
                 f"write --tunix-artifacts={value}: pytest takes a folder that stands alone for tests"
             )
     asked = options.Options.of(early_config.known_args_namespace)
-    if not asked.off and (asked.device is not None or asked.host_devices is not None):
-        _choose_device(early_config, asked.device or "auto", asked.host_devices)
+    if not asked.off and (asked.device, asked.host_devices, asked.mesh) != (None, None, None):
+        _choose_device(early_config, asked.device or "auto", asked)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -117,14 +117,14 @@ def _check_settings(config: pytest.Config, asked: options.Options) -> None:
     except TunixEvalError as error:
         raise pytest.UsageError(str(error)) from None
     if asked.device is None and settings.device != "auto":
-        _choose_device(config, settings.device, asked.host_devices)
+        _choose_device(config, settings.device, asked)
 
 
-def _choose_device(config: pytest.Config, request: str, host_devices: int | None) -> None:
+def _choose_device(config: pytest.Config, request: str, asked: options.Options) -> None:
     from tunix_eval.plugin import device
 
     try:
-        config.stash[DEVICE_KEY] = device.choose(request, host_devices)
+        config.stash[DEVICE_KEY] = device.choose(request, asked.host_devices, asked.mesh)
     except DeviceError as error:
         raise pytest.UsageError(str(error)) from None
 

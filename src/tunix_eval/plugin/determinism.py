@@ -86,7 +86,7 @@ def check(session: Session, asked: Twice) -> None:
     with tempfile.TemporaryDirectory(prefix="tunix-eval-twice-") as folder:
         jobs = [replace(job, directory=Path(folder, name)) for name in ("once", "twice")]
         label = f"training {spec.name} twice"
-        with shown(session.config, label, unit="step", total=2 * asked.steps) as update:
+        with session.on_device(label), shown(session.config, label, unit="step", total=2 * asked.steps) as update:
             trainer.train(_made(jobs[0]), on_progress=lambda now: update(now.step))
             where = _train_again(trainer, _made(jobs[1]), lambda now: update(asked.steps + now.step), session)
         _compare(trainer, jobs, f"run '{spec.name}' (seed {spec.seed}), trained twice for {asked.steps} steps, {where}")

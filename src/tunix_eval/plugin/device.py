@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
+import contextlib
 import os
 import platform
 import re
-import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunix_eval.errors import DeviceError
+from tunix_eval.plugin import probe
 
 KINDS = ("auto", "cpu", "gpu", "tpu")
 _REQUEST = re.compile(r"(auto|cpu|gpu|tpu)(?::(\d+))?")
 _JAX_PLATFORM = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 _VISIBLE = {"gpu": "CUDA_VISIBLE_DEVICES", "tpu": "TPU_VISIBLE_CHIPS"}
-_PROBE = "import json, jax; print(json.dumps([[d.platform, d.device_kind] for d in jax.devices()]))"
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""What a container may use, in cgroups of version 2 and 1."""
 _NUMERIC_VARIABLES = (
     "JAX_DEFAULT_DTYPE_BITS",
     "JAX_DEFAULT_MATMUL_PRECISION",
@@ -29,6 +30,7 @@ _NUMERIC_VARIABLES = (
     "JAX_THREEFRY_PARTITIONABLE",
     "NVIDIA_TF32_OVERRIDE",
 )
+_NO_BACKEND = re.compile(r"Unable to initialize backend|Backend '.*' failed to initialize|No visible .* devices")
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 _INSTALL = {"gpu": "pip install 'jax[cuda13]'", "tpu": "pip install 'jax[tpu]'"}
 
@@ -43,6 +45,10 @@ class Device:
     """Devices that JAX will see."""
     index: int | None = None
     """The one that was asked for; None means all."""
+    memory_bytes: int | None = None
+    """What JAX may use of the smallest; None on the CPU, and where the backend does not say."""
+    lock: str | None = None
+    """Taken around training and generation where xdist workers share an accelerator, which may hold one at a time."""
 
 
 def parse_request(request: str) -> tuple[str, int | None]:
@@ -59,31 +65,98 @@ def parse_request(request: str) -> tuple[str, int | None]:
     return match[1], int(match[2]) if match[2] else None
 
 
-def choose(request: str, host_devices: int | None) -> Device:
-    """Choose the device, set what JAX reads when it wakes, and check that an accelerator asked for is there.
+def choose(request: str, host_devices: int | None, mesh: Mapping[str, int] | None = None) -> Device:
+    """Choose the device, set what JAX reads when it wakes, and check that what was asked for is there.
+
+    An xdist worker gets an accelerator of its own where there are enough; else workers share them, one after another.
 
     Raises:
-        DeviceError: it is not there (the message lists what is), or JAX woke too early on another one.
+        DeviceError: it is not there (the message lists what is), the mesh does not fit, or JAX woke too early on
+            another one.
     """
     kind, index = parse_request(request)
     if kind == "auto":
         kind = _automatic()
-    if kind != "cpu" and index is not None and "PYTEST_XDIST_WORKER" in os.environ:
-        count = 1  # The controller has checked, and shows its workers this one alone.
-    elif kind != "cpu":
-        found = _probe(kind)
-        available = [name for name, _ in found]
-        if kind not in available or (index is not None and index >= available.count(kind)):
-            raise DeviceError(_not_there(request, kind, found))
-        if index is not None:
-            visible = [name for name in os.environ.get(_VISIBLE[kind], "").split(",") if name]
-            os.environ[_VISIBLE[kind]] = visible[index] if visible else str(index)
-        count = 1 if index is not None else available.count(kind)
-    else:
-        count = host_devices or _host_devices_in_flags() or 1
+    if kind == "cpu":
+        device = Device(kind, host_devices or _host_devices_in_flags() or 1)
         _set_host_devices(host_devices)
-    _announce(request, kind, count)
-    return Device(kind, count, index)
+    else:
+        device = _accelerator(request, kind, index, mesh)
+    _check_mesh(mesh, device)
+    _announce(request, kind, device.count)
+    return device
+
+
+def _accelerator(request: str, kind: str, index: int | None, mesh: Mapping[str, int] | None) -> Device:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    found = probe.accelerators(_JAX_PLATFORM[kind])
+    own = [one for one in found if one.platform == kind]
+    if not own or (index is not None and worker is None and index >= len(own)):
+        raise DeviceError(_not_there(request, kind, found))
+    visible = [name for name in os.environ.get(_VISIBLE[kind], "").split(",") if name]
+    visible = visible or [str(number) for number in range(len(own))]
+    # The controller has shown its workers the one that was asked for, and no other.
+    chosen = visible[:1] if index is not None and worker else [visible[index]] if index is not None else visible
+    lock = None
+    if worker is not None:
+        alone = len(chosen) == 1 or mesh is not None
+        chosen = chosen if alone else [chosen[_worker_number(worker) % len(chosen)]]
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        if workers > 1 and (alone or workers > len(visible)):
+            lock = f"device-{kind}-{'-'.join(chosen)}"
+            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if worker is not None or index is not None:
+        os.environ[_VISIBLE[kind]] = ",".join(chosen)
+    memory = min((one.memory_bytes for one in own if one.memory_bytes is not None), default=None)
+    return Device(kind, len(chosen), index, memory, lock)
+
+
+def _worker_number(worker: str) -> int:
+    return int(re.sub(r"\D", "", worker) or 0)
+
+
+def _check_mesh(mesh: Mapping[str, int] | None, device: Device) -> None:
+    for axis, count in (mesh or {}).items():
+        there = f"there {'is' if device.count == 1 else 'are'} {device.count} of {device.platform}"
+        if count > device.count:
+            more = f"; --tunix-host-devices {count} shows JAX so many" if device.platform == "cpu" else ""
+            raise DeviceError(f"--tunix-mesh {axis}={count}: {there}{more}")
+        if device.count % count:
+            raise DeviceError(f"--tunix-mesh {axis}={count}: {there}, which {count} does not divide; take a divisor")
+
+
+def memory_bytes(device: Device) -> int | None:
+    """Return the memory that a training may use; None where nothing says."""
+    if device.platform != "cpu":
+        return device.memory_bytes
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in map(Path, _MEMORY_LIMITS):
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(path.read_text()))
+    return min(limits)
+
+
+@contextlib.contextmanager
+def failures_in_one_line(what: str, device: Device) -> Iterator[None]:
+    """Turn an error of JAX's runtime, such as a device that is gone or out of memory, into one line.
+
+    Raises:
+        DeviceError: saying what was done, on what, and the first line of the error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).strip().partition("\n")[0]
+        if not type(error).__module__.startswith("jax") and not _NO_BACKEND.match(text):
+            raise
+        full = "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+        help_ = (
+            "rows, row_tokens or the model are too large for it, or another process uses it"
+            if full
+            else "look whether it is still there (nvidia-smi); a training goes on from its newest checkpoint"
+        )
+        happened = "is out of memory" if full else "failed"
+        raise DeviceError(f"{what}: {device.platform} {happened}: {text}; {help_}") from error
 
 
 def describe(device: Device) -> dict[str, Any]:
@@ -111,6 +184,12 @@ def confirm(device: Device) -> None:
             f"jax.config.jax_enable_x64 is {jax.config.jax_enable_x64}, which the run's identity cannot see; "
             "set the environment variable JAX_ENABLE_X64 in place of jax.config.update"
         )
+    precision = jax.config.jax_default_matmul_precision if jax is not None else None
+    if precision != os.environ.get("JAX_DEFAULT_MATMUL_PRECISION") and jax is not None:
+        raise DeviceError(
+            f"jax.config.jax_default_matmul_precision is {precision}, which the run's identity cannot see; set the "
+            "environment variable JAX_DEFAULT_MATMUL_PRECISION in place of jax.config.update"
+        )
 
 
 def _automatic() -> str:
@@ -118,38 +197,13 @@ def _automatic() -> str:
     named = os.environ.get("JAX_PLATFORMS", "").split(",")[0].strip()
     if named:
         return {"cuda": "gpu", "rocm": "gpu", "gpu": "gpu", "tpu": "tpu"}.get(named, "cpu")
-    found = {name for name, _ in _probe_all()} if _accelerator_plugins() else set()
+    found = {one.platform for one in probe.everything()} if probe.accelerator_plugins() else set()
     return next((kind for kind in ("tpu", "gpu") if kind in found), "cpu")
 
 
-def _accelerator_plugins() -> list[str]:
-    """Return the installed JAX backends other than the CPU's."""
-    plugins = [entry.name for entry in importlib.metadata.entry_points(group="jax_plugins")]
-    try:
-        importlib.metadata.distribution("libtpu")
-    except importlib.metadata.PackageNotFoundError:
-        return plugins
-    return [*plugins, "libtpu"]
-
-
-def _probe(kind: str) -> list[tuple[str, str]]:
-    """Return the devices that JAX finds when asked for this kind, or the CPU alone where no backend is installed."""
-    return _probe_all(_JAX_PLATFORM[kind]) if _accelerator_plugins() else [("cpu", platform.machine())]
-
-
-def _probe_all(jax_platform: str = "") -> list[tuple[str, str]]:
-    environment = os.environ | {"JAX_PLATFORMS": jax_platform} if jax_platform else dict(os.environ)
-    result = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", _PROBE], capture_output=True, text=True, env=environment, check=False
-    )
-    if result.returncode != 0:
-        return [("cpu", platform.machine())]
-    return [(name, kind) for name, kind in json.loads(result.stdout.splitlines()[-1])]
-
-
-def _not_there(request: str, kind: str, found: list[tuple[str, str]]) -> str:
-    there = ", ".join(f"{name} ({device_kind})" for name, device_kind in found)
-    install = "" if _accelerator_plugins() else f" No JAX backend for it is installed: {_INSTALL[kind]}."
+def _not_there(request: str, kind: str, found: list[probe.Found]) -> str:
+    there = ", ".join(f"{one.platform} ({one.kind})" for one in found)
+    install = "" if probe.accelerator_plugins() else f" No JAX backend for it is installed: {_INSTALL[kind]}."
     return f"--tunix-device {request}: not there; available: {there}.{install}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunix_eval.errors import ArtifactError, BaselineError, TrainingError, TunixEvalError
+from tunix_eval.errors import BaselineError, TunixEvalError
 from tunix_eval.gate import baseline_runs, needed
 from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparable_baseline
 from tunix_eval.plugin.determinism import Twice, twice_of
@@ -20,15 +18,23 @@ from tunix_eval.plugin.items import fixtures_of
 from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import make_format
+from tunix_eval.plugin.room import check_resume, check_room, size_text
 from tunix_eval.plugin.rows import Note, missing_run
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import PredictionsFile
 from tunix_eval.plugin.state import TWICE_KEY
-from tunix_eval.plugin.training import Identity
 from tunix_eval.records import Evalset
 from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 
-_COPIES_IN_TRAINING = 4
+
+@dataclass(frozen=True)
+class Training:
+    """A run that will be trained."""
+
+    spec: RunSpec
+    steps: int
+    size: str | None
+    """`0.5M parameters, about 60 MB`, where that is known."""
 
 
 @dataclass
@@ -36,8 +42,8 @@ class Plan:
     """What a session will do."""
 
     needs: dict[str, Need] = field(default_factory=dict)
-    training: dict[str, tuple[RunSpec, int]] = field(default_factory=dict)
-    """Run id -> spec and steps, of runs that will be trained."""
+    training: dict[str, Training] = field(default_factory=dict)
+    """By run id."""
     reused: dict[str, RunSpec] = field(default_factory=dict)
     judged: dict[str, None] = field(default_factory=dict)
     """Names of the checkpoints and predictions that are judged."""
@@ -52,7 +58,7 @@ class Plan:
 
     def line(self) -> str:
         """Say in one line what will happen."""
-        steps = sum(count for _, count in self.training.values())
+        steps = sum(one.steps for one in self.training.values())
         parts = [
             f"{_count(len(self.training), 'run')} to train{f', {steps} steps' if steps else ''}",
             f"{len(self.reused)} reused",
@@ -75,7 +81,10 @@ class Plan:
     def lines(self) -> list[str]:
         """Say line by line what will happen, for --tunix-plan."""
         lines = [self.line()]
-        lines += [f"  train  {spec.name}  {run_id}  {steps} steps" for run_id, (spec, steps) in self.training.items()]
+        lines += [
+            f"  train  {'  '.join(filter(None, (one.spec.name, run_id, f'{one.steps} steps', one.size)))}"
+            for run_id, one in self.training.items()
+        ]
         lines += [f"  twice  {one.spec.name}  {one.steps} steps, by {node}" for node, one in self.twice.items()]
         lines += [f"  cut    {note}" for note in self.truncated]
         lines += [f"  reuse  {spec.name}  {run_id}" for run_id, spec in self.reused.items()]
@@ -242,8 +251,8 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
             if not session.options.train:
                 return _skipped(session, need, missing_run(one, session.identity(one)))
             session.prepared(one).check_rows(session.options.mesh or {})
-            _check_room(session, one, session.identity(one))
-            _check_resume(session, one, session.identity(one))
+            check_room(session, one)
+            check_resume(session, one)
     return need
 
 
@@ -302,59 +311,6 @@ def _with_twice(session: Session, plan: Plan, item: pytest.Item, need: Need) -> 
     return need
 
 
-def _check_room(session: Session, spec: RunSpec, identity: Identity) -> None:
-    """Refuse a training that cannot fit: no place to write, too little disk, too little memory for the weights."""
-    folder = session.store.root
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ArtifactError(
-            f"{session.store.root}: cannot be written: {folder} is "
-            f"{'read-only' if folder.is_dir() else 'no directory'}; name another with --tunix-artifacts DIR"
-        )
-    if spec.trainer != "flax":
-        return  # Only the built-in decoder's size is known from its spec.
-    weights = 4 * _parameters(spec, session.prepared(spec).format.tokenizer.vocab_size)
-    # With Adam's moments; the newest is written before the oldest is deleted, and at last come the weights alone.
-    needed = weights * (3 * (spec.training.keep_checkpoints + 1) + 1)
-    run, free = session.store.run_directory(identity.run_id), shutil.disk_usage(folder).free
-    if needed > free + sum(path.stat().st_size for path in run.rglob("*") if path.is_file()):
-        raise ArtifactError(
-            f"{folder}: run '{spec.name}' ({identity.run_id}) needs about {_size(needed)} for checkpoints, "
-            f"{_size(free)} are free; free space or name another directory with --tunix-artifacts DIR"
-        )
-    needed = weights * _COPIES_IN_TRAINING
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if session.device.platform == "cpu" and needed > memory:
-        raise TrainingError(
-            f"run '{spec.name}' ({identity.run_id}) needs at least {_size(needed)} of memory for weights, gradients "
-            f"and optimizer state, the machine has {_size(memory)}; make width or layers smaller"
-        )
-
-
-def _check_resume(session: Session, spec: RunSpec, identity: Identity) -> None:
-    """Refuse a step that no checkpoint is of; only the built-in trainer's are known."""
-    step = session.options.resume_from
-    if step is None or spec.trainer != "flax":
-        return
-    found = session.store.run_directory(identity.run_id).glob("checkpoints/*/digests.json")
-    steps = sorted(int(path.parent.name) for path in found if path.parent.name.isdecimal())
-    if step not in steps or session.options.retrain:
-        there = f"there are: {', '.join(map(str, steps))}" if steps else "there is none"
-        there = "--tunix-retrain begins at step 0; leave it out" if session.options.retrain else there
-        raise ArtifactError(
-            f"--tunix-resume-from: run '{spec.name}' ({identity.run_id}) has no checkpoint of step {step} to go on "
-            f"from; {there}"
-        )
-
-
-def _parameters(spec: RunSpec, vocab_size: int) -> int:
-    """Return the parameter count of the decoder's matrices."""
-    sizes = spec.model.sizes()
-    width, mlp = sizes["width"], sizes["mlp_width"]
-    return sizes["layers"] * (4 * width * width + 3 * width * mlp) + vocab_size * width
-
-
 def _add(session: Session, plan: Plan, need: Need) -> None:
     """Count what a need that can be met will cause."""
     if need.error or need.skip or need.spec is None or not need.run:
@@ -374,7 +330,8 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
             plan.reused[identity.run_id] = spec
         else:
             _note_truncation(session, plan, spec)
-            plan.training[identity.run_id] = (spec, identity.stop_after or session.prepared(spec).total_steps)
+            steps = identity.stop_after or session.prepared(spec).total_steps
+            plan.training[identity.run_id] = Training(spec, steps, size_text(session, spec))
     plan.evalsets |= {session.library.evalset(need.evalset).name} if need.evalset else set()
     for gate in need.gates:
         evalset = gate_evalset(session, need.spec, gate, need.evalset)
@@ -416,11 +373,3 @@ def _gate_line(session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ from tunix_eval.plugin.prepare import Prepared, format_of_spec, prompts_sha256, 
 from tunix_eval.plugin.progress import shown
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
+from tunix_eval.plugin.room import size_text
 from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, predictions_row, run_row, warnings_of
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
@@ -92,7 +94,7 @@ class Session:
         """What the session runs on, chosen at first use unless the command line has chosen already."""
         if DEVICE_KEY not in self.config.stash:
             request = self.options.device or self.settings.device
-            self.config.stash[DEVICE_KEY] = devices.choose(request, self.options.host_devices)
+            self.config.stash[DEVICE_KEY] = devices.choose(request, self.options.host_devices, self.options.mesh)
         return self.config.stash[DEVICE_KEY]
 
     def prepared(self, spec: RunSpec) -> Prepared:
@@ -225,7 +227,9 @@ class Session:
         prepared = self.prepared(spec)
         total = f"{prepared.total_steps} steps on {self.device.platform}"
         steps = f"{identity.stop_after} of {total}" if identity.stop_after else total
-        self.notify(f"training {spec.name} ({identity.run_id}): seed {spec.seed}, {steps}")
+        size = size_text(self, spec)
+        sized = f"; {size}" if size else ""
+        self.notify(f"training {spec.name} ({identity.run_id}): seed {spec.seed}, {steps}{sized}")
         planned = identity.stop_after or prepared.total_steps
         source = spec.model.init_from and Path(spec.model.init_from).name
         started = StartedRun(name=spec.name, seed=spec.seed, steps=planned, init_from=source)
@@ -236,21 +240,29 @@ class Session:
                 update(now.step, f"loss {now.loss:.4f}", f"{now.tokens_per_second:,.0f} tokens/s")
                 self._programs.publish()
 
-            manifest = train(
-                prepared,
-                identity,
-                store=self.store,
-                trainer=self.trainer(spec.trainer),
-                source_sha256=self.registry.trainer_source(spec.trainer),
-                device=self.device,
-                root=self.root,
-                on_progress=on_progress,
-                watch=watch,
-                resume_from=self.options.resume_from,
-            )
+            with self.on_device(f"training of '{spec.name}' ({identity.run_id})"):
+                manifest = train(
+                    prepared,
+                    identity,
+                    store=self.store,
+                    trainer=self.trainer(spec.trainer),
+                    source_sha256=self.registry.trainer_source(spec.trainer),
+                    device=self.device,
+                    root=self.root,
+                    on_progress=on_progress,
+                    watch=watch,
+                    resume_from=self.options.resume_from,
+                )
         if self.options.retrain:
             write_atomic(self._retrained(identity.run_id), "")
         return manifest
+
+    @contextlib.contextmanager
+    def on_device(self, what: str) -> Iterator[None]:
+        """Compute on the device, alone where workers share it; what goes wrong with it is one line."""
+        alone = self.store.lock(self.device.lock) if self.device.lock else contextlib.nullcontext()
+        with alone, devices.failures_in_one_line(what, self.device):
+            yield
 
     def trainer(self, name: str) -> Trainer:
         """Return a trainer; what JAX compiles for it is kept."""
@@ -292,15 +304,16 @@ class Session:
                 self.check_contamination(source, evalset)
                 settings = environment(self.device)
                 question = Question(source, weights, evalset, settings, self.registry.trainer_source(source.trainer))
-                completions = written(
-                    question,
-                    store=self.store,
-                    load=lambda: self._model(source, weights),
-                    logprobs=bool(needs_logprobs(scorers)),
-                    progress=lambda total: shown(
-                        self.config, f"{spec.name} on {evalset.name}", unit="completion", total=total
-                    ),
-                )
+                with self.on_device(f"completions of '{spec.name}' on {evalset.name}"):
+                    completions = written(
+                        question,
+                        store=self.store,
+                        load=lambda: self._model(source, weights),
+                        logprobs=bool(needs_logprobs(scorers)),
+                        progress=lambda total: shown(
+                            self.config, f"{spec.name} on {evalset.name}", unit="completion", total=total
+                        ),
+                    )
                 prompts = prompts_sha256(evalset, question.item_prompts)
                 self._programs.publish()
             self._evaluations[key] = evaluated(

@@ -121,7 +121,8 @@ def environment(device: Device) -> dict[str, Any]:
     return {
         "packages": _versions(_NUMERIC_PACKAGES),
         "platform": device.platform,
-        "devices": device.count,
+        # An accelerator's programs run on one device but in a mesh; how many a worker or session sees changes no bit.
+        "devices": device.count if device.platform == "cpu" else 1,
         "cpu_threads": devices.cpu_threads() if device.platform == "cpu" else None,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "variables": devices.numeric_settings(),

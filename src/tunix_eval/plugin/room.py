@@ -1,0 +1,94 @@
+"""Whether a training has room, on disk and in memory, and something to go on from: asked before anything is trained."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any, cast
+
+from tunix_eval.errors import ArtifactError, SpecError
+from tunix_eval.figures import bytes_text
+from tunix_eval.plugin import device as devices
+from tunix_eval.plugin.device import Device
+from tunix_eval.plugin.prepare import Prepared
+from tunix_eval.sizes import check_memory, memory_bytes, parameter_count, shown_bytes, shown_parameters
+from tunix_eval.specs import RunSpec
+
+if TYPE_CHECKING:
+    from tunix_eval.plugin.session import Session
+
+_OWN_TRAINER = "flax"
+"""Of other trainers neither the size nor the checkpoints are known from the run file."""
+
+
+def check_room(session: Session, spec: RunSpec) -> None:
+    """Refuse a training that cannot fit: no place to write, too little disk, too little memory.
+
+    Raises:
+        ArtifactError: the artifacts directory is no place, or too small.
+        SpecError: the device has less memory; the message says which settings would help.
+    """
+    folder = session.store.root
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ArtifactError(
+            f"{session.store.root}: cannot be written: {folder} is "
+            f"{'read-only' if folder.is_dir() else 'no directory'}; name another with --tunix-artifacts DIR"
+        )
+    if spec.trainer != _OWN_TRAINER:
+        return
+    prepared, run_id = session.prepared(spec), session.identity(spec).run_id
+    # With Adam's moments; the newest is written before the oldest is deleted, and at last come the weights alone.
+    needed = 4 * parameter_count(**_model(prepared)) * (3 * (spec.training.keep_checkpoints + 1) + 1)
+    run, free = session.store.run_directory(run_id), shutil.disk_usage(folder).free
+    if needed > free + sum(path.stat().st_size for path in run.rglob("*") if path.is_file()):
+        raise ArtifactError(
+            f"{folder}: run '{spec.name}' ({run_id}) needs about {bytes_text(needed)} for checkpoints, "
+            f"{bytes_text(free)} are free; free space or name another directory with --tunix-artifacts DIR"
+        )
+    available = devices.memory_bytes(session.device)
+    if available is not None:
+        try:
+            asked = _asked(prepared, session.device, session.options.mesh)
+            check_memory(memory_bytes(**asked), available, **asked)
+        except SpecError as error:
+            raise SpecError(f"run '{spec.name}' ({run_id}): {error}") from None
+
+
+def check_resume(session: Session, spec: RunSpec) -> None:
+    """Refuse a step that no checkpoint is of."""
+    step = session.options.resume_from
+    if step is None or spec.trainer != _OWN_TRAINER:
+        return
+    run_id = session.identity(spec).run_id
+    found = session.store.run_directory(run_id).glob("checkpoints/*/digests.json")
+    steps = sorted(int(path.parent.name) for path in found if path.parent.name.isdecimal())
+    if step not in steps or session.options.retrain:
+        there = f"there are: {', '.join(map(str, steps))}" if steps else "there is none"
+        there = "--tunix-retrain begins at step 0; leave it out" if session.options.retrain else there
+        raise ArtifactError(
+            f"--tunix-resume-from: run '{spec.name}' ({run_id}) has no checkpoint of step {step} to go on from; {there}"
+        )
+
+
+def size_text(session: Session, spec: RunSpec) -> str | None:
+    """Say how large a training is: `0.5M parameters, about 60 MB`; None where nobody knows before it is trained."""
+    if spec.trainer != _OWN_TRAINER:
+        return None
+    prepared = session.prepared(spec)
+    needed = memory_bytes(**_asked(prepared, session.device, session.options.mesh))
+    return f"{shown_parameters(parameter_count(**_model(prepared)))}, about {shown_bytes(needed)}"
+
+
+def _model(prepared: Prepared) -> dict[str, Any]:
+    return {"model": prepared.spec.model, "vocab_size": prepared.format.tokenizer.vocab_size}
+
+
+def _asked(prepared: Prepared, device: Device, mesh: dict[str, int] | None) -> dict[str, Any]:
+    """Return what decides how much one device holds: its share of the rows, where it has memory of its own."""
+    training = prepared.spec.training
+    if mesh and device.platform != "cpu":
+        rows = max(training.rows // mesh["data"], training.accumulate)
+        training = training.model_copy(update={"rows": rows})
+    return _model(prepared) | {"training": training, "platform": cast("Any", device.platform)}
