@@ -130,15 +130,15 @@ def _activations(model: ModelSpec, training: TrainingSpec, platform: str) -> flo
     sizes, tokens = model.sizes(), _tokens(training)
     number = _activation_bytes(model, platform)
     heads, kv_heads = sizes["heads"] * sizes["head_width"], sizes["kv_heads"] * sizes["head_width"]
-    # Two residuals and their norms; queries and keys before and after their norms; values; what heads gathered.
-    kept = 4 * sizes["width"] + 3 * heads + 3 * kv_heads + 3 * sizes["mlp_width"]
-    softmax = sizes["heads"] * training.row_tokens * FLOAT
+    # What XLA on CPU keeps, as counted in its plans: residuals and norms; queries, keys and values before and after
+    # norm and RoPE, and what heads gathered; the five steps of SwiGLU; scores, exponentials and their means.
+    kept = 6 * sizes["width"] + 4 * heads + 4 * kv_heads + 5 * sizes["mlp_width"]
+    softmax = 3 * sizes["heads"] * training.row_tokens * FLOAT
     layer = tokens * (kept * number + softmax)
-    between = tokens * sizes["width"] * number
-    mask = tokens * training.row_tokens
     if model.remat:
-        return sizes["layers"] * between + 2 * layer + mask
-    return (sizes["layers"] + 1) * layer + mask
+        # The blocks' inputs, one block, and the blocks' weights one behind the other.
+        return sizes["layers"] * tokens * sizes["width"] * number + layer + parameter_count(model, 0) * FLOAT
+    return sizes["layers"] * layer
 
 
 def _loss(model: ModelSpec, training: TrainingSpec, vocab_size: int, platform: str) -> float:

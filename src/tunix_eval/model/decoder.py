@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.layers import Block, LayerCache, RMSNorm, rotary_angles, weight
+from tunix_eval.model.layers import Angles, Block, LayerCache, RMSNorm, rotary_angles, weight
 
 Params = dict[str, jax.Array]
 """Arrays by dotted name, such as `blocks.0.attention.query`."""
@@ -57,14 +57,28 @@ class Decoder(nnx.Module):
         angles = rotary_angles(positions, width=config.head_width, theta=config.rope_theta)
         # Rows and tokens are one axis: weight gradients are then plain matrix products.
         x = self.embedding[...][tokens.reshape(-1)].astype(config.activations)
-        layers = []
-        for index, block in enumerate(self.blocks):
-            if config.remat and cache is None:
-                x, layer = jax.checkpoint(functools.partial(block, cache=None, start=0))(x, angles, mask)
-            else:
+        if config.remat and cache is None:
+            x, layers = self._one_after_another(x, angles, mask)
+        else:
+            layers = []
+            for index, block in enumerate(self.blocks):
                 x, layer = block(x, angles, mask, None if cache is None else cache[index], start)
-            layers.append(layer)
+                layers.append(layer)
         return self.final_norm(x).reshape(*tokens.shape, config.width), tuple(layers)
+
+    def _one_after_another(self, x: jax.Array, angles: Angles, mask: jax.Array) -> tuple[jax.Array, list[LayerCache]]:
+        """Run the blocks so that the backward pass computes each of them again, from its input alone."""
+        graphs, states = zip(*map(nnx.split, self.blocks), strict=True)
+
+        def run(x: jax.Array, state: Any) -> tuple[jax.Array, LayerCache]:
+            found: tuple[jax.Array, LayerCache] = nnx.merge(graphs[0], state)(x, angles, mask, None, 0)
+            return found
+
+        # In a scan: of blocks side by side, XLA on CPU computes none again, since it has them already.
+        x, (keys, values) = jax.lax.scan(
+            jax.checkpoint(run), x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        )
+        return x, list(zip(keys, values, strict=True))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Return float32[..., V] for hidden states, [..., W]."""
