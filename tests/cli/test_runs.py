@@ -32,7 +32,8 @@ class Trained:
             dataset_key="addition-v1",
             dataset_sha256="0" * 64,
             sequences_sha256="0" * 64,
-            recipe={"name": name, "model": {"preset": "tiny", "init_from": init_from}},
+            recipe={"name": name},
+            initial=init_from and {"run_id": init_from},
             training_config={},
             model_config={},
             trainer={"name": "flax", "version": "1", "source_sha256": "0" * 64},
@@ -120,7 +121,7 @@ def test_json_says_the_same(trained: Trained) -> None:
 
 def test_what_refers_to_a_run_is_found(trained: Trained) -> None:
     base, other = trained.run(day=1), trained.run(day=2)
-    child = trained.run("child", day=3, init_from=base[:8])
+    child = trained.run("child", day=3, init_from=base)
     write_atomic(trained.records.root / "baselines" / "addition" / "heldout.json", f'{{"damaged {base}')
     (trained.store.run_directory(other) / "as" / "addition-temperature").mkdir(parents=True)
     found = {run_id: one["referred_by"] for run_id, one in listed(trained).items()}

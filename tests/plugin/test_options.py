@@ -244,7 +244,7 @@ def test_help_shows_every_option_with_an_example(project: Project) -> None:
 
 def test_markers_are_listed(project: Project) -> None:
     text = project.run("--markers").stdout.str()
-    assert len(re.findall(r"^@pytest\.mark\.tunix_\w+\(", text, re.MULTILINE)) == 8
+    assert len(re.findall(r"^@pytest\.mark\.tunix_\w+\(", text, re.MULTILINE)) == 9
 
 
 def test_quiet_sessions_show_no_progress(project: Project) -> None:

@@ -31,7 +31,7 @@ class KeptRun:
     created_at: datetime
     size_bytes: int
     init_from: str | None
-    """What its model table says."""
+    """The run whose weights it began from."""
     manifest: RunManifest | None = None
     referred_by: tuple[str, ...] = ()
     """What would miss it."""
@@ -125,7 +125,7 @@ def _trained(directory: Path, manifest: RunManifest) -> KeptRun:
         total_steps=manifest.total_steps,
         created_at=_aware(manifest.created_at),
         size_bytes=sum(sizes(directory).values()),
-        init_from=manifest.recipe.get("model", {}).get("init_from"),
+        init_from=(manifest.initial or {}).get("run_id"),
         manifest=manifest,
     )
 
@@ -169,8 +169,7 @@ def _with_references(run: KeptRun, runs: list[KeptRun], naming: dict[str, str]) 
     if run.status not in ("predictions", "checkpoint"):
         found += [f"evaluated as {path.name}" for path in _folders(run.directory / "as")]
     for other in runs:
-        source = other.init_from
-        if source and (run.run_id == Path(source).name or run.run_id.startswith(source)):
+        if other.init_from and run.run_id.startswith(other.init_from):
             found.append(f"run {other.run_id} began from it")
     return replace(run, referred_by=tuple(found))
 
