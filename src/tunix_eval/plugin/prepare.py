@@ -18,11 +18,10 @@ from tunix_eval.data import (
     encode_traces,
     pack,
     sequences_sha256,
-    split,
     stop_ids,
     truncate,
 )
-from tunix_eval.digest import sha256_json
+from tunix_eval.digest import prompt_digest, sha256_json, sha256_text
 from tunix_eval.errors import DataError, SpecError, suggestion
 from tunix_eval.plugin.registry import Registry, offered
 from tunix_eval.records import (
@@ -37,6 +36,7 @@ from tunix_eval.records import (
     TokenArray,
     Tokenizer,
     TokenSequence,
+    Trace,
 )
 from tunix_eval.specs import RunSpec
 from tunix_eval.tables import is_path
@@ -122,6 +122,15 @@ def format_of_spec(registry: Registry, spec: RunSpec) -> Format:
     )
 
 
+def _held_out(prompt: str, share: float) -> bool:
+    """Tell whether a prompt is in the share that is held out, by a digest of the normalised prompt alone.
+
+    Another digest than that of `on_holdout_side`: a dataset that is one side of such a split, as the built-in ones are,
+    would be on one side here too.
+    """
+    return int(sha256_text(f"holdout\n{prompt_digest(prompt)}")[:13], 16) < share * 16**13
+
+
 def _check_step_types(dataset: Dataset, supervision: Supervision) -> None:
     """Refuse a weight for a type of step that no trace has: a misspelt one would weigh nothing."""
     if not isinstance(supervision.step_weight, Mapping):
@@ -156,12 +165,14 @@ class Prepared:
         """What is trained on, and what is held out.
 
         Raises:
-            DataError: the share leaves one side empty.
+            DataError: the share is none, or leaves one side empty.
         """
         share = self.spec.holdout
         if share is None or isinstance(share, str):
             return self.dataset, self.named_holdout
-        sides = split(self.dataset.traces, holdout=share)
+        sides: tuple[list[Trace], list[Trace]] = [], []
+        for trace in self.dataset.traces:
+            sides[_held_out(trace.prompt, share)].append(trace)
         if not all(sides):
             raise DataError(
                 f"'{self.spec.name}': holdout = {share:g} holds out {len(sides[1])} of the {len(self.dataset.traces)} "

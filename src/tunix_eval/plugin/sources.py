@@ -102,8 +102,8 @@ class Run:
 
     @property
     def loss(self) -> Losses:
-        """Training losses in nats per supervised token, one a logged step."""
-        return Losses(tuple(float(line["loss"]) for line in self.metrics))
+        """Training losses in nats per supervised token, one a logged step; skipped steps may have had no finite one."""
+        return Losses(tuple(float(line["loss"]) for line in self.metrics if line["loss"] is not None))
 
     def prompts_sha256(self, evalset: Evalset) -> str:
         """Return the digest of the token ids of every item's prompt."""
