@@ -70,6 +70,10 @@ class Watch:
         self._dispatches: list[float] = []
         self._longest_save: float | None = None
 
+    def begin(self) -> None:
+        """Count the first dispatch from here; what was waited for before is none of it."""
+        self._asked = time.monotonic()
+
     def stop_requested(self) -> str | None:
         """Return the reason to stop now, where there is one."""
         now = time.monotonic()

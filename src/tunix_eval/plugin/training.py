@@ -174,6 +174,7 @@ def train(
         verify_run(identity.initial.directory, identity.initial.manifest)
     with writing(job.directory):
         job.directory.mkdir(parents=True, exist_ok=True)
+        watch.begin()
         result = trainer.train(job, on_progress=on_progress)
         devices.confirm(device)
         expected = identity.stop_after or prepared.total_steps
