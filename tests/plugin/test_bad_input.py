@@ -261,7 +261,7 @@ def test_a_model_that_cannot_fit_is_refused_before_training(project: Project) ->
     project.write("words.toml", text.replace('preset = "tiny"', huge))
     project.test(RUN_TEST)
     message = (
-        r"run 'words' \(\w{16}\) needs about 2.47e\+03 TB for checkpoints, .* are free; free space or name another"
+        r"run 'words' \(\w{16}\) needs about 2.75e\+03 TB for checkpoints, .* are free; free space or name another"
     )
     check_line(project.run("--tunix-train"), message)
     assert not (project.path / "artifacts").exists()
