@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from tunix_eval.errors import ArtifactError
@@ -64,14 +65,11 @@ def find_room(folder: Path, count: int) -> None:
     Raises:
         OSError: the disk is full, or a quota or limit is reached.
     """
-    probe = folder / f".room.{os.getpid()}"
-    try:
-        with probe.open("wb") as file:
-            # macOS has no such call; there a full disk is noticed while arrays are written.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, count)
-    finally:
-        probe.unlink(missing_ok=True)
+    # A file without a name, so that a kill leaves nothing.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        # macOS has no such call; there a full disk is noticed while arrays are written.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, count)
 
 
 def free_bytes(path: Path) -> int:
