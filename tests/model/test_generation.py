@@ -1,4 +1,8 @@
 import functools
+import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +13,19 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tunix_eval.errors import RenderError, SpecError
+from tunix_eval.model.buckets import bucket, padded, prompt_pages
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import decoder_with, initial_params, training_mask
-from tunix_eval.model.decoding import dispatch, prefill
+from tunix_eval.model.decoding import (
+    DISPATCH_STEPS,
+    Rows,
+    Sizes,
+    Vocabulary,
+    dispatch,
+    empty_pool,
+    prefill,
+    written_pages,
+)
 from tunix_eval.model.generation import FlaxModel
 from tunix_eval.records import Generation
 from tunix_eval.specs import GenerationSpec, ModelSpec
@@ -19,6 +33,7 @@ from tunix_eval.specs import GenerationSpec, ModelSpec
 PAD = 22
 # Weights large enough that the likeliest tokens differ and are clearly the likeliest.
 CONFIG = DecoderConfig.from_spec(ModelSpec(layers=2, width=32, heads=2, mlp_width=48, init_std=0.3), vocab_size=23)
+VOCABULARY = Vocabulary(23, PAD)
 SETTINGS = GenerationSpec(max_new_tokens=12, rows=4)
 SAMPLED = GenerationSpec(max_new_tokens=12, rows=4, temperature=1.5)
 LENGTHS = (1, 2, 5, 9, 15, 16, 17, 20, 31)
@@ -259,3 +274,143 @@ def test_a_temperature_needs_one_seed_of_64_bits_for_each_prompt(seeds, message)
 
 def test_no_prompts_are_no_samples():
     assert model().generate([], SAMPLED, stop_ids=(7,)) == []
+
+
+# Of every space for prompts: 64, 256 and 1,024 columns; with texts of several pages and dispatches.
+LONG_LENGTHS = (3, 40, 64, 65, 200, 257)
+LONG = GenerationSpec(max_new_tokens=150, rows=3)
+
+
+@functools.cache
+def long_alone(index):
+    return model().generate([prompt(LONG_LENGTHS[index])], LONG, stop_ids=(7, 11))[0]
+
+
+def test_the_long_completions_here_end_at_different_places():
+    counts = [len(long_alone(index).ids) for index in range(len(LONG_LENGTHS))]
+    assert len(set(counts)) > 3
+    assert max(counts) > 64
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(0, len(LONG_LENGTHS) - 1), min_size=2, max_size=9))
+def test_rows_that_are_filled_again_write_what_they_would_write_alone(chosen):
+    prompts = [prompt(LONG_LENGTHS[index]) for index in chosen]
+    assert model().generate(prompts, LONG, stop_ids=(7, 11)) == [long_alone(index) for index in chosen]
+
+
+def test_logits_have_the_same_bits_whichever_pages_are_read():
+    # A row of 16 columns, alone or beside one that needs every page; both fill their page for what is written.
+    def logits(places):
+        pool = empty_pool(CONFIG, Sizes(2, prompt_pages(64), written_pages(80)))
+        held = np.zeros((3, 2), np.int32)
+        for place, length in places.items():
+            tokens, lengths = padded([prompt(length)], rows=1, width=bucket(length), pad_id=PAD)
+            row = np.array([place], np.int32)
+            pool = prefill(model().params, pool, tokens, lengths, row, config=CONFIG, vocabulary=VOCABULARY)
+            held[:2, place] = bucket(length) - length, bucket(length)
+        found = []
+        for step in range(0, 80, DISPATCH_STEPS):
+            held[2] = step
+            needed = np.array([held[1].max() > first for first in (0, 16, 32)] + [step > 0, step > 64])
+            rows = Rows(*map(jnp.asarray, held))
+            _, pool = dispatch(model().params, pool, rows, None, needed, config=CONFIG, vocabulary=VOCABULARY)
+            found.append(np.asarray(pool.logits))
+        return np.stack(found, axis=1)
+
+    alone = logits({0: 9})[0]
+    np.testing.assert_array_equal(logits({0: 9, 1: 60})[0], alone)
+    np.testing.assert_array_equal(logits({0: 60, 1: 9})[1], alone)
+
+
+def test_ids_that_the_tokenizer_lacks_are_neither_written_nor_taken():
+    short = FlaxModel(CONFIG, model().params, pad_id=PAD, vocab_size=12)
+    prompts = [ids % 12 for ids in PROMPTS[:4]]
+    assert max(max(one.ids) for one in short.generate(prompts, SETTINGS, stop_ids=())) < 12
+    hot = GenerationSpec(max_new_tokens=12, rows=4, temperature=1e4)
+    drawn = np.concatenate([one.ids for one in short.generate(prompts * 4, hot, stop_ids=(), seeds=range(16))])
+    assert set(drawn) == set(range(12))
+    with pytest.raises(RenderError, match="prompt 0: token 12, but the model knows ids 0 to 11"):
+        short.generate([np.array([12], np.int32)], SETTINGS, stop_ids=())
+
+
+def test_what_says_that_a_text_has_ended_leaves_the_ids_before_as_they_are():
+    free = model().generate(PROMPTS, LONG, stop_ids=())
+    seen = []
+
+    def has_ended(ids):
+        seen.append(len(ids))
+        return len(ids) >= 20
+
+    ended = model().generate(PROMPTS, LONG, stop_ids=(), has_ended=has_ended)
+    # At the end of the dispatch in which it is so.
+    assert ended == [Generation(one.ids[:24], "stop") for one in free]
+    assert set(seen) == {8, 16, 24}
+
+
+def test_progress_counts_every_completion_once():
+    told = []
+    model().generate(PROMPTS, SETTINGS, stop_ids=(7,), on_progress=told.append)
+    assert told == list(range(1, len(PROMPTS) + 1))
+
+
+@pytest.mark.parametrize("sizes", [{"kv_heads": 1}, {"tied": False}, {"dtype": "bfloat16"}, {"vocab_size": 40}])
+def test_every_kind_of_decoder_writes_what_its_forward_pass_finds_likeliest(sizes):
+    spec = ModelSpec(**({"layers": 2, "width": 32, "heads": 2, "mlp_width": 48, "init_std": 0.3} | sizes))
+    config = DecoderConfig.from_spec(spec, vocab_size=23)
+    written = FlaxModel(config, initial_params(config, 1), pad_id=PAD, vocab_size=23).generate(
+        PROMPTS[:6], SETTINGS, stop_ids=()
+    )
+
+    @jax.jit
+    def all_logits(tokens):
+        decoder = decoder_with(config, initial_params(config, 1))
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
+        hidden, _ = decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))
+        return decoder.logits(hidden)
+
+    tokens = np.zeros((6, 28), np.int32)
+    for row, ids, one in zip(tokens, PROMPTS, written, strict=False):
+        row[: len(ids) + len(one.ids)] = [*ids, *one.ids]
+    logits = np.array(all_logits(tokens), np.float32)[:, :, :23]
+    logits[:, :, PAD] = -np.inf
+    # bfloat16 has 8 bits: two ways to sum up can disagree where two tokens are about equally likely.
+    slack = 0.2 if "dtype" in sizes else 1e-4
+    for row, ids, one in zip(logits, PROMPTS, written, strict=False):
+        found = row[len(ids) - 1 : len(ids) - 1 + len(one.ids)]
+        assert np.all(found[np.arange(len(one.ids)), one.ids] >= found.max(axis=1) - slack)
+
+
+CHILD = """
+import json, os, sys
+if sys.argv[1] == "one":
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+import numpy as np
+from tunix_eval.model.config import DecoderConfig
+from tunix_eval.model.decoder import initial_params
+from tunix_eval.model.generation import FlaxModel
+from tunix_eval.specs import GenerationSpec, ModelSpec
+
+config = DecoderConfig.from_spec(ModelSpec(layers=2, width=128, heads=2, mlp_width=256, init_std=0.2), vocab_size=64)
+model = FlaxModel(config, initial_params(config, 1), pad_id=63)
+random = np.random.default_rng(0)
+prompts = [random.integers(0, 63, length).astype(np.int32) for length in random.integers(1, 33, 24)]
+settings = GenerationSpec(max_new_tokens=24, rows=8, temperature=0.8, top_p=0.9)
+written = model.generate(prompts, settings, stop_ids=(5, 6), seeds=range(24))
+logprobs = model.token_logprobs([np.array([*p, *w.ids], np.int32) for p, w in zip(prompts, written)])
+print(json.dumps([[w.ids for w in written], [part.tobytes().hex() for part in logprobs]]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the operating system cannot pin a process to a core")
+def test_one_core_and_two_give_the_same_bits():
+    # The pool of threads has two in both: another size is another machine type.
+    environment = os.environ | {"NPROC": "2", "JAX_PLATFORMS": "cpu"}
+    one, all_ = (
+        subprocess.run(
+            [sys.executable, "-c", CHILD, cores], env=environment, capture_output=True, text=True, check=True
+        )
+        for cores in ("one", "all")
+    )
+    assert len(json.loads(one.stdout)[0]) == 24
+    assert one.stdout == all_.stdout
