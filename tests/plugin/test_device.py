@@ -233,6 +233,11 @@ def test_a_backend_that_does_not_wake_is_one_line() -> None:
         raise RuntimeError("Unable to initialize backend 'cuda': no device")
 
 
+def test_a_bug_on_the_cpu_keeps_its_traceback() -> None:
+    with pytest.raises(JaxRuntimeError), failures_in_one_line("training of 'a'", Device("cpu", 1)):
+        raise JaxRuntimeError("INVALID_ARGUMENT: shapes")
+
+
 def test_errors_of_others_stay_as_they_are() -> None:
     with pytest.raises(RuntimeError, match=r"^mine$"), failures_in_one_line("training of 'a'", Device("gpu", 1)):
         raise RuntimeError("mine")

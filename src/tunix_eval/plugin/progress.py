@@ -102,6 +102,11 @@ def display_of(config: pytest.Config) -> Display:
     return config.stash[_DISPLAY_KEY]
 
 
+def screen_of(config: pytest.Config) -> Display:
+    """Return the terminal of this process, also under -q; nowhere with `-p no:terminal`."""
+    return Nowhere() if config.pluginmanager.get_plugin("terminalreporter") is None else Screen(config)
+
+
 def _display(config: pytest.Config) -> Display:
     if config.get_verbosity() < 0:
         return Nowhere()
@@ -110,9 +115,7 @@ def _display(config: pytest.Config) -> Display:
 
         folder = Session.open(config).directory / "progress"
         return Outbox(folder / f"{config.workerinput['workerid']}.jsonl")
-    if config.pluginmanager.get_plugin("terminalreporter") is None:
-        return Nowhere()
-    return Screen(config)
+    return screen_of(config)
 
 
 _DISPLAY_KEY: pytest.StashKey[Display] = pytest.StashKey()

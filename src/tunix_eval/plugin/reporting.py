@@ -171,9 +171,9 @@ def say(config: pytest.Config, *, always: bool = False) -> Callable[[str], None]
     """Return a function that shows a line although pytest captures, a worker's too; under -q nothing unless always."""
 
     def tell(line: str) -> None:
-        from tunix_eval.plugin.progress import Screen, display_of
+        from tunix_eval.plugin.progress import display_of, screen_of
 
-        (Screen(config) if always else display_of(config)).line(line)
+        (screen_of(config) if always else display_of(config)).line(line)
 
     return tell
 
