@@ -1,9 +1,9 @@
-"""The decoder: tokens to logits, with or without a cache, and its weights by name.
+"""The decoder: tokens to logits, and its weights by name.
 
 Layers are unrolled: a scan over them is slower on CPU. Activations have the dtype of the configuration; weights,
 norms, softmax, angles and logits are float32.
 
-Axes: B rows, T tokens, S tokens that can be attended to, V vocabulary, W width.
+Axes: B rows, T tokens, V vocabulary, W width.
 """
 
 from __future__ import annotations
@@ -17,13 +17,10 @@ import numpy as np
 from flax import nnx
 
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.layers import Angles, Block, LayerCache, RMSNorm, rotary_angles, weight
+from tunix_eval.model.layers import Angles, Block, KeysValues, RMSNorm, rotary_angles, weight
 
 Params = dict[str, jax.Array]
 """Arrays by dotted name, such as `blocks.0.attention.query`."""
-
-Cache = tuple[LayerCache, ...]
-"""Keys and values of every layer."""
 
 
 class Decoder(nnx.Module):
@@ -37,41 +34,34 @@ class Decoder(nnx.Module):
         self.unembedding = None if config.tied else weight(config.init_std, config.vocab_size, config.width)
 
     def __call__(
-        self,
-        tokens: jax.Array,
-        positions: jax.Array,
-        mask: jax.Array,
-        cache: Cache | None = None,
-        start: jax.Array | int = 0,
-    ) -> tuple[jax.Array, Cache]:
-        """Return hidden states, [B, T, W], and the keys and values that were attended to.
+        self, tokens: jax.Array, positions: jax.Array, mask: jax.Array
+    ) -> tuple[jax.Array, tuple[KeysValues, ...]]:
+        """Return hidden states, [B, T, W], and the keys and values of every layer.
 
         Args:
             tokens: int32[B, T].
             positions: int32[B, T].
-            mask: bool[B, T, S]; True where token t may attend to s. Without a cache S is T.
-            cache: keys and values from before; those of these tokens are written to `start` and on.
-            start: where in S the first of these tokens stands.
+            mask: bool[B, T, T]; True where the first token may attend to the second.
         """
         config = self.config
         angles = rotary_angles(positions, width=config.head_width, theta=config.rope_theta)
         # Rows and tokens are one axis: weight gradients are then plain matrix products.
         x = self.embedding[...][tokens.reshape(-1)].astype(config.activations)
-        if config.remat and cache is None:
+        layers: list[KeysValues] = []
+        if config.remat:
             x, layers = self._one_after_another(x, angles, mask)
         else:
-            layers = []
-            for index, block in enumerate(self.blocks):
-                x, layer = block(x, angles, mask, None if cache is None else cache[index], start)
+            for block in self.blocks:
+                x, layer = block(x, angles, mask)
                 layers.append(layer)
         return self.final_norm(x).reshape(*tokens.shape, config.width), tuple(layers)
 
-    def _one_after_another(self, x: jax.Array, angles: Angles, mask: jax.Array) -> tuple[jax.Array, list[LayerCache]]:
+    def _one_after_another(self, x: jax.Array, angles: Angles, mask: jax.Array) -> tuple[jax.Array, list[KeysValues]]:
         """Run the blocks so that the backward pass computes each of them again, from its input alone."""
         graphs, states = zip(*map(nnx.split, self.blocks), strict=True)
 
-        def run(x: jax.Array, state: Any) -> tuple[jax.Array, LayerCache]:
-            found: tuple[jax.Array, LayerCache] = nnx.merge(graphs[0], state)(x, angles, mask, None, 0)
+        def run(x: jax.Array, state: Any) -> tuple[jax.Array, KeysValues]:
+            found: tuple[jax.Array, KeysValues] = nnx.merge(graphs[0], state)(x, angles, mask)
             return found
 
         # In a scan: of blocks side by side, XLA on CPU computes none again, since it has them already.
@@ -102,12 +92,6 @@ def training_mask(segment_ids: jax.Array) -> jax.Array:
 def without_pad(logits: jax.Array, pad_id: int) -> jax.Array:
     """Return float32[N, V] logits with minus infinity for the pad id, which is never written."""
     return jnp.where(jnp.arange(logits.shape[-1])[None] == pad_id, -jnp.inf, logits)
-
-
-def empty_cache(config: DecoderConfig, *, rows: int, tokens: int) -> Cache:
-    """Return a cache of zeros for `rows` rows that can hold `tokens` tokens each."""
-    zeros = jnp.zeros((rows, config.kv_heads, tokens, config.head_width), config.activations)
-    return tuple((zeros, zeros) for _ in range(config.layers))
 
 
 def initial_params(config: DecoderConfig, seed: int) -> Params:

@@ -7,6 +7,7 @@ head. Activations, `[...]` without a dtype, have that of the configuration.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ NORM_EPSILON = 1e-6
 Angles = tuple[jax.Array, jax.Array]
 """Cosines and signed sines, float32[B, 1, T, 2, D/2] each."""
 
-LayerCache = tuple[jax.Array, jax.Array]
+KeysValues = tuple[jax.Array, jax.Array]
 """Keys and values, [B, K, S, D] each."""
 
 
@@ -95,16 +96,10 @@ class Attention(nnx.Module):
         x: jax.Array,
         angles: Angles,
         mask: jax.Array,
-        cache: LayerCache | None,
-        start: jax.Array | int,
-    ) -> tuple[jax.Array, LayerCache]:
+    ) -> tuple[jax.Array, KeysValues]:
         """Attend; x is [B * T, W]. Returns the same shape, and keys and values."""
         query, key, value = self.projections(x, angles, rows=mask.shape[0])
-        if cache is not None:
-            key = jax.lax.dynamic_update_slice_in_dim(cache[0], key, start, axis=2)
-            value = jax.lax.dynamic_update_slice_in_dim(cache[1], value, start, axis=2)
-        mixed = attend(query, key, value, mask)
-        return self.projected_back(mixed), (key, value)
+        return self.projected_back(attend(query, key, value, mask)), (key, value)
 
     def projections(self, x: jax.Array, angles: Angles, *, rows: int) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return queries [B, H, T, D], keys and values [B, K, T, D] for x, [B * T, W]."""
@@ -133,6 +128,8 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) 
     """
     rows, heads, tokens, width = query.shape
     kv_heads = key.shape[1]
+    if jax.default_backend() == "gpu" and _fits_cudnn(query):
+        return library_attend(query, key, value, mask, implementation="cudnn")
     # Scaled before the product: T * D numbers instead of T * S.
     query = (query.astype(jnp.float32) * (width**-0.5)).astype(query.dtype)
     if kv_heads != heads:
@@ -144,6 +141,26 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) 
     weights = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e30), axis=-1)
     mixed = jnp.einsum("bhts,bhsd->bhtd", weights.astype(value.dtype), value)
     return mixed.reshape(rows, heads, tokens, width)
+
+
+def library_attend(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array, *, implementation: Literal["cudnn", "xla"]
+) -> jax.Array:
+    """Do what `attend` does by JAX's own function, which holds no T * S numbers with cuDNN."""
+    query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
+    mixed: jax.Array = jax.nn.dot_product_attention(
+        query, key, value, mask=mask[:, None], implementation=implementation
+    )
+    return mixed.transpose(0, 2, 1, 3)
+
+
+def _fits_cudnn(query: jax.Array) -> bool:
+    """Tell whether cuDNN's attention takes these queries, [B, H, T, D], in training.
+
+    Source: jax._src.cudnn.fused_attention_stablehlo, `check_is_flash_attention`.
+    """
+    tokens, width = query.shape[2:]
+    return query.dtype == jnp.bfloat16 and tokens % 2 == 0 and width % 8 == 0 and width <= 128
 
 
 class Mlp(nnx.Module):
@@ -176,10 +193,8 @@ class Block(nnx.Module):
         x: jax.Array,
         angles: Angles,
         mask: jax.Array,
-        cache: LayerCache | None,
-        start: jax.Array | int,
-    ) -> tuple[jax.Array, LayerCache]:
+    ) -> tuple[jax.Array, KeysValues]:
         """Return the shape of x, [B * T, W], and keys and values."""
-        mixed, cache = self.attention(self.attention_norm(x), angles, mask, cache, start)
+        mixed, held = self.attention(self.attention_norm(x), angles, mask)
         x = x + mixed
-        return x + self.mlp(self.mlp_norm(x)), cache
+        return x + self.mlp(self.mlp_norm(x)), held
