@@ -185,17 +185,19 @@ def parts(config: DecoderConfig, params: Any, rounds: int) -> None:
 
     x, matrix = jnp.ones((ROWS, config.width)), jnp.ones((config.width, config.mlp_width))
     product = jax.jit(lambda x: jax.lax.fori_loop(0, 50, lambda _, y: y + 1e-9 * (y @ matrix)[:, : config.width], x))
-    wall, _ = best(lambda: product(x).block_until_ready(), rounds)
-    rate = 100 * x.size * config.mlp_width / wall
-    print(f"matrix products of {ROWS} rows: {rate / 1e9:,.0f} GFLOP/s")
+    _, used = best(lambda: product(x).block_until_ready(), rounds)
+    rate = 100 * x.size * config.mlp_width / used
+    print(f"matrix products of {ROWS} rows: {rate / 1e9:,.0f} GFLOP a second of CPU time")
     for name, tokens, steps, call in (
         ("step, nothing read", ROWS, DISPATCH_STEPS, functools.partial(step, False)),
         ("step, 128 columns read", ROWS, DISPATCH_STEPS, functools.partial(step, True)),
         ("prefill of 4 times 64", PREFILL_TOKENS, 1, functools.partial(fill, 64)),
     ):
         wall, used = (value / steps for value in best(call, rounds))
-        share = flops * tokens / wall / rate
-        print(f"  {name:<24} {1e3 * wall:>6.2f} ms, CPU {1e3 * used:>6.2f} ms; weights at {share:.0%} of that rate")
+        share = flops * tokens / used / rate
+        print(
+            f"  {name:<24} {1e3 * wall:>6.2f} ms, CPU {1e3 * used:>6.2f} ms; the weights' products are {share:.0%} of it at that rate"
+        )
 
 
 def main() -> None:
