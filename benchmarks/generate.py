@@ -195,9 +195,8 @@ def parts(config: DecoderConfig, params: Any, rounds: int) -> None:
     ):
         wall, used = (value / steps for value in best(call, rounds))
         share = flops * tokens / used / rate
-        print(
-            f"  {name:<24} {1e3 * wall:>6.2f} ms, CPU {1e3 * used:>6.2f} ms; the weights' products are {share:.0%} of it at that rate"
-        )
+        spent = f"{1e3 * wall:>6.2f} ms, CPU {1e3 * used:>6.2f} ms"
+        print(f"  {name:<24} {spent}; the weights' products are {share:.0%} of it at that rate")
 
 
 def main() -> None:

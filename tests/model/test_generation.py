@@ -394,8 +394,8 @@ from tunix_eval.specs import GenerationSpec, ModelSpec
 config = DecoderConfig.from_spec(ModelSpec(layers=2, width=128, heads=2, mlp_width=256, init_std=0.2), vocab_size=64)
 model = FlaxModel(config, initial_params(config, 1), pad_id=63)
 random = np.random.default_rng(0)
-prompts = [random.integers(0, 63, length).astype(np.int32) for length in random.integers(1, 33, 24)]
-settings = GenerationSpec(max_new_tokens=24, rows=8, temperature=0.8, top_p=0.9)
+prompts = [random.integers(0, 63, length).astype(np.int32) for length in random.integers(1, 17, 24)]
+settings = GenerationSpec(max_new_tokens=16, rows=8, temperature=0.8, top_p=0.9)
 written = model.generate(prompts, settings, stop_ids=(5, 6), seeds=range(24))
 logprobs = model.token_logprobs([np.array([*p, *w.ids], np.int32) for p, w in zip(prompts, written)])
 print(json.dumps([[w.ids for w in written], [part.tobytes().hex() for part in logprobs]]))
