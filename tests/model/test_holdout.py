@@ -116,14 +116,18 @@ def stopping_after(job, dispatches):
 
 
 def test_a_run_that_is_stopped_anywhere_decides_as_one_that_is_not(watched):
-    whole = watched("whole", early_stopping=2, keep="best")
+    # So close a limit skips some steps, by a mean that checkpoints must hold.
+    how = {"early_stopping": 2, "keep": "best", "spike": "skip", "spike_factor": 1.02, "learning_rate": 0.3}
+    whole = watched("whole", **how)
     expected = train(whole)
+    assert expected.ended == "early_stopping"
+    assert expected.skipped_steps
     for dispatches in range(1, expected.steps // 4):
-        job = watched(f"stopped{dispatches}", early_stopping=2, keep="best")
+        job = watched(f"stopped{dispatches}", **how)
         assert train(stopping_after(job, dispatches)).ended == "stopped"
         again = train(job)
         assert again.resumed_from == 4 * dispatches
-        for name in ("weights_sha256", "best_step", "holdout_loss", "ended", "steps"):
+        for name in ("weights_sha256", "best_step", "holdout_loss", "ended", "steps", "skipped_steps"):
             assert getattr(again, name) == getattr(expected, name)
         assert measured(job) == measured(whole)
 

@@ -154,3 +154,11 @@ def test_a_spike_goes_through_where_it_is_ignored_and_is_told():
     assert metrics.spiked[0]
     assert not metrics.skipped[0]
     assert bits(after.params) != kept
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adamw", 0.02), ("adafactor", 0.1), ("lion", 0.01), ("muon", 0.02), ("sgd", 0.5)]
+)
+def test_the_usual_optimizers_learn_the_rows(optimizer, rate):
+    _, losses, _ = after_nine(spec(optimizer=optimizer, learning_rate=rate, clip_norm=1.0))
+    assert losses[-1] < 0.8 * losses[0]
