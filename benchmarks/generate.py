@@ -32,13 +32,13 @@ from tunix_eval.model.decoding import (
     DISPATCH_STEPS,
     Rows,
     Sizes,
-    Vocabulary,
     dispatch,
     empty_pool,
     prefill,
     written_pages,
 )
 from tunix_eval.model.generation import PREFILL_TOKENS, FlaxModel
+from tunix_eval.model.vocabulary import Vocabulary
 from tunix_eval.records import Generation, TokenArray
 from tunix_eval.specs import GenerationSpec
 

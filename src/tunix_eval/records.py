@@ -388,6 +388,9 @@ class Model(Protocol):
 
         Where there is a temperature, `seeds` has one for each prompt, 0 <= seed < 2**64: equal prompts and seeds give
         equal completions, whatever else is asked for.
+
+        It may take two more, which only save time: `has_ended`, which takes the ids of a completion so far and tells
+        whether a stop text is in it, and `on_progress`, which takes how many prompts are completed.
         """
         ...
 
@@ -400,7 +403,11 @@ class Model(Protocol):
 
 
 class Trainer(Protocol):
-    """Trains a model and loads it again. Registered by import string, so that planning imports no JAX."""
+    """Trains a model and loads it again. Registered by import string, so that planning imports no JAX.
+
+    It may have one more attribute, `supports`: which of "holdout", "init_from", "mesh" and "filters" (top_k, top_p,
+    min_p) it heeds. What it does not name there is refused where it is asked for.
+    """
 
     name: str
     version: str

@@ -20,13 +20,13 @@ from tunix_eval.model.decoding import (
     DISPATCH_STEPS,
     Rows,
     Sizes,
-    Vocabulary,
     dispatch,
     empty_pool,
     prefill,
     written_pages,
 )
 from tunix_eval.model.generation import FlaxModel
+from tunix_eval.model.vocabulary import Vocabulary
 from tunix_eval.records import Generation
 from tunix_eval.specs import GenerationSpec, ModelSpec
 

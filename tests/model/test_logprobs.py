@@ -95,6 +95,17 @@ def test_another_number_of_sequences_compiles_nothing():
     assert next_token_logprobs._cache_size() == compiled
 
 
+def test_ids_beyond_the_tokenizers_have_no_probability():
+    config = DecoderConfig.from_spec(
+        ModelSpec(layers=2, width=32, heads=2, mlp_width=48, init_std=0.3, vocab_size=64), vocab_size=VOCAB
+    )
+    larger = FlaxModel(config, initial_params(config, 1), pad_id=PAD, vocab_size=VOCAB)
+    sequences = [np.array([5, token], np.int32) for token in range(PAD)]
+    assert sum(np.exp(found[0]) for found in larger.token_logprobs(sequences)) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(RenderError, match="ids 0 to 22"):
+        larger.token_logprobs([np.array([5, VOCAB], np.int32)])
+
+
 def test_no_sequences_have_no_values():
     assert model().token_logprobs([]) == []
 

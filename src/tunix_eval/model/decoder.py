@@ -89,11 +89,6 @@ def training_mask(segment_ids: jax.Array) -> jax.Array:
     return (segment_ids[:, :, None] == segment_ids[:, None, :]) & causal[None]
 
 
-def without_pad(logits: jax.Array, pad_id: int) -> jax.Array:
-    """Return float32[N, V] logits with minus infinity for the pad id, which is never written."""
-    return jnp.where(jnp.arange(logits.shape[-1])[None] == pad_id, -jnp.inf, logits)
-
-
 def initial_params(config: DecoderConfig, seed: int) -> Params:
     """Draw the weights for a seed, in order of name."""
     # NumPy's generator: to compile JAX's takes longer than fifty steps of the tiny preset.

@@ -28,6 +28,7 @@ from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import Params, decoder_with
 from tunix_eval.model.layers import rotary_angles
 from tunix_eval.model.sampling import Draws, next_tokens
+from tunix_eval.model.vocabulary import Vocabulary, writable
 
 DISPATCH_STEPS = 8
 """Tokens that every row writes between two looks at which rows have stopped; a row waits half of them on average."""
@@ -71,15 +72,6 @@ class Sizes(NamedTuple):
     """Columns of each page for what is written; multiples of DISPATCH_STEPS."""
 
 
-class Vocabulary(NamedTuple):
-    """Which ids may be written."""
-
-    size: int
-    """The tokenizer's; the model may have more."""
-    pad_id: int
-    """Never written."""
-
-
 def written_pages(max_new_tokens: int) -> tuple[int, ...]:
     """Return the columns of each page for so many tokens; up to eight pages, and wider ones where those are too few.
 
@@ -106,12 +98,6 @@ def _empty_page(config: DecoderConfig, *, rows: int, columns: int) -> Page:
         return jnp.zeros((rows, config.kv_heads, columns, config.head_width), config.activations)
 
     return tuple((zeros(), zeros()) for _ in range(config.layers))
-
-
-def writable(logits: jax.Array, vocabulary: Vocabulary) -> jax.Array:
-    """Return float32[N, V] logits with minus infinity for ids that are never written."""
-    ids = jnp.arange(logits.shape[-1])[None]
-    return jnp.where((ids != vocabulary.pad_id) & (ids < vocabulary.size), logits, -jnp.inf)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "vocabulary"), donate_argnames=("pool",))

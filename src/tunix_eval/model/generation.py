@@ -20,7 +20,6 @@ from tunix_eval.model.decoder import Params
 from tunix_eval.model.decoding import (
     Rows,
     Sizes,
-    Vocabulary,
     dispatch,
     empty_pool,
     prefill,
@@ -28,6 +27,7 @@ from tunix_eval.model.decoding import (
 )
 from tunix_eval.model.logprobs import next_token_logprobs
 from tunix_eval.model.sampling import Draws, KeyWords, filters_of, key_words
+from tunix_eval.model.vocabulary import Vocabulary
 from tunix_eval.model.weights import weights_sha256
 from tunix_eval.records import Generation
 from tunix_eval.specs import GenerationSpec
@@ -49,7 +49,7 @@ class FlaxModel:
         self.config = config
         self.params = params
         self.pad_id = pad_id
-        self.vocab_size = config.vocab_size if vocab_size is None else vocab_size
+        self.vocabulary = Vocabulary(config.vocab_size if vocab_size is None else vocab_size, pad_id)
         self.weights_sha256 = weights_sha256(params)
 
     def generate(
@@ -76,7 +76,7 @@ class FlaxModel:
             RenderError: a prompt without tokens, or with ids outside the vocabulary.
             SpecError: a temperature, and not one seed for each prompt.
         """
-        check_ids("prompt", prompts, self.vocab_size)
+        check_ids("prompt", prompts, self.vocabulary.size)
         words = key_words(seeds, len(prompts), settings.temperature) if settings.temperature else None
         written: dict[int, Generation] = {}
         by_space: defaultdict[int, list[int]] = defaultdict(list)
@@ -94,16 +94,16 @@ class FlaxModel:
     def token_logprobs(self, sequences: Sequence[TokenArray]) -> list[FloatArray]:
         """Return the log-probability in nats of every token but the first, given those before it, in order.
 
-        Takes int32[T] each, gives float32[T - 1] each. The pad id's is minus infinity, since it is never written.
+        Takes int32[T] each, gives float32[T - 1] each. That of an id which is never written is minus infinity.
 
         Raises:
             RenderError: a sequence without tokens, or with ids outside the vocabulary.
         """
-        check_ids("sequence", sequences, self.vocab_size)
+        check_ids("sequence", sequences, self.vocabulary.size)
         found: dict[int, FloatArray] = {}
         for places, tokens, lengths in batches(sequences, rows=LOGPROB_ROWS, pad_id=self.pad_id):
             logprobs = np.asarray(
-                next_token_logprobs(self.params, tokens, lengths, config=self.config, pad_id=self.pad_id)
+                next_token_logprobs(self.params, tokens, lengths, config=self.config, vocabulary=self.vocabulary)
             )
             for row, place in enumerate(places):
                 found[place] = logprobs[row, tokens.shape[1] - lengths[row] :].copy()
@@ -128,7 +128,7 @@ class _Decoding:
     def __init__(self, model: FlaxModel, settings: GenerationSpec, *, columns: int, words: KeyWords | None) -> None:
         self.model, self.settings, self.words = model, settings, words
         self.sizes = Sizes(settings.rows, prompt_pages(columns), written_pages(settings.max_new_tokens))
-        self.vocabulary = Vocabulary(model.vocab_size, model.pad_id)
+        self.vocabulary = model.vocabulary
         self.pool = empty_pool(model.config, self.sizes)
         self.rows: list[_Row | None] = [None] * settings.rows
 

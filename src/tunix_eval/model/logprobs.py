@@ -8,26 +8,27 @@ import jax
 import jax.numpy as jnp
 
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.decoder import Params, decoder_with, without_pad
+from tunix_eval.model.decoder import Params, decoder_with
+from tunix_eval.model.vocabulary import Vocabulary, writable
 
 
-@functools.partial(jax.jit, static_argnames=("config", "pad_id"))
+@functools.partial(jax.jit, static_argnames=("config", "vocabulary"))
 def next_token_logprobs(
-    params: Params, tokens: jax.Array, lengths: jax.Array, *, config: DecoderConfig, pad_id: int
+    params: Params, tokens: jax.Array, lengths: jax.Array, *, config: DecoderConfig, vocabulary: Vocabulary
 ) -> jax.Array:
     """Return the log-probability in nats of every token but the first, given those before it.
 
         tokens   pad  pad  <bos>  1+2=  3     <eos>
         returns       -    -      1+2=  3     <eos>
 
-    The pad id has no probability, as in `decode`: the others' add up to 1.
+    Ids that are never written have no probability, as in decoding: the others' add up to 1.
 
     Args:
         params: the weights.
         tokens: int32[B, T], padded on the left.
         lengths: int32[B]; a row's last `length - 1` values are those of its tokens.
         config: the decoder's sizes.
-        pad_id: never written.
+        vocabulary: which ids may be written.
 
     Returns:
         float32[B, T - 1].
@@ -41,7 +42,7 @@ def next_token_logprobs(
 
     def of_row(row: tuple[jax.Array, jax.Array]) -> jax.Array:
         hidden, tokens = row
-        logits = without_pad(decoder.logits(hidden[:-1]), pad_id)
+        logits = writable(decoder.logits(hidden[:-1]), vocabulary)
         picked = jnp.take_along_axis(logits, tokens[1:, None], axis=-1)[:, 0]
         return picked - jax.nn.logsumexp(logits, axis=-1)
 

@@ -45,6 +45,7 @@ class FlaxTrainer:
 
     name = "flax"
     version = "1"
+    supports = ("holdout", "init_from", "mesh", "filters")
 
     def train(self, job: TrainingJob, *, on_progress: Callable[[Progress], None]) -> TrainingResult:
         """Train, or go on from the newest sound checkpoint in the job's directory, or from the one that is asked for.
@@ -108,7 +109,7 @@ class FlaxTrainer:
             params = _initial_params(config, job)
         else:
             params = checkpoints.restore(job.directory / FINAL, {"params": abstract_params(config)})["params"]
-        return FlaxModel(config, params, pad_id=job.pad_id)
+        return FlaxModel(config, params, pad_id=job.pad_id, vocab_size=job.vocab_size)
 
 
 @dataclass(frozen=True, slots=True)

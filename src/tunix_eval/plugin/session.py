@@ -38,7 +38,16 @@ from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, prediction
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
 from tunix_eval.plugin.stopping import Stopping, Watch
-from tunix_eval.plugin.training import Identity, environment, identify, initial_run, job_of, notes_of, train
+from tunix_eval.plugin.training import (
+    Identity,
+    check_supported,
+    environment,
+    identify,
+    initial_run,
+    job_of,
+    notes_of,
+    train,
+)
 from tunix_eval.records import Evalset, Model, Progress, Trainer
 from tunix_eval.report import delta_report
 from tunix_eval.settings import Settings, read_settings
@@ -374,7 +383,9 @@ class Session:
         if key not in self._models:
             if weights == "final":
                 verify_run(run.checkpoint, run.manifest)
-            model = self.trainer(run.trainer).load(run.job, weights)
+            trainer = self.trainer(run.trainer)
+            check_supported(trainer, run.job, run.spec.generation)
+            model = trainer.load(run.job, weights)
             devices.confirm(self.device)
             if weights == "final" and model.weights_sha256 != run.weights_sha256:
                 raise ArtifactError(

@@ -14,14 +14,14 @@ from typing import Any
 
 from tunix_eval.data import pack
 from tunix_eval.digest import sha256_json, sha256_source
-from tunix_eval.errors import ArtifactError, TrainingError
+from tunix_eval.errors import ArtifactError, SpecError, TrainingError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.prepare import Prepared
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.stopping import TrainingStopped, Watch
 from tunix_eval.records import Progress, Renderer, Tokenizer, Trainer, TrainingJob, TrainingResult
-from tunix_eval.specs import RunSpec
+from tunix_eval.specs import GenerationSpec, RunSpec
 from tunix_eval.store import RunManifest, Store, artifact_digests, read_manifest, verify_run, writing
 from tunix_eval.tables import is_path
 
@@ -146,6 +146,28 @@ def job_of(prepared: Prepared, identity: Identity, store: Store) -> TrainingJob:
     )
 
 
+def check_supported(trainer: Trainer, job: TrainingJob, generation: GenerationSpec) -> None:
+    """Refuse what a trainer would pass over in silence.
+
+    Raises:
+        SpecError: the run file or the command line asks for what the trainer does not say that it supports.
+    """
+    filters = [name for name in ("top_k", "top_p", "min_p") if getattr(generation, name) is not None]
+    asked = {
+        "holdout": ["holdout"] if job.holdout is not None else [],
+        "init_from": ["model.init_from"] if job.initial is not None else [],
+        "mesh": ["--tunix-mesh"] if job.mesh else [],
+        "filters": [f"generation.{name}" for name in filters],
+    }
+    known = getattr(trainer, "supports", ())
+    for feature, names in asked.items():
+        if names and feature not in known:
+            raise SpecError(
+                f"trainer '{trainer.name}' takes no {names[0]}: '{feature}' is not in its `supports`; take it out, or "
+                "choose another trainer"
+            )
+
+
 def train(
     prepared: Prepared,
     identity: Identity,
@@ -170,6 +192,7 @@ def train(
         stop_requested=watch.stop_requested,
         on_saved=watch.on_saved,
     )
+    check_supported(trainer, job, prepared.spec.generation)
     if identity.initial is not None:
         verify_run(identity.initial.directory, identity.initial.manifest)
     with writing(job.directory):
