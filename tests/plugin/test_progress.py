@@ -11,15 +11,15 @@ import subprocess
 import sys
 import termios
 import types
-from pathlib import Path
 
 import pytest
+from displays import Recorder
 from hypothesis import given
 from hypothesis import strategies as st
 from projects import CONFTEST, Project
 
 from tunix_eval.plugin import progress
-from tunix_eval.plugin.progress import Inbox, Outbox, Screen, Task, bar_of, line_of, shown
+from tunix_eval.plugin.progress import Screen, Task, bar_of, line_of, shown
 
 AT_ONCE = """
 from tunix_eval.plugin import progress
@@ -112,9 +112,8 @@ def test_time_left_is_written_in_minutes_or_hours(seconds: float, text: str) -> 
     assert line_of(Task("a", "item", 1, 2, (), seconds)) == f"a: item 1 of 2, {text} left"
 
 
-def test_time_left_counts_from_the_first_word_on(
-    monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config, recorder: Recorder
-) -> None:
+def test_time_left_counts_from_the_first_word_on(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
+    recorder = Recorder()
     clock = types.SimpleNamespace(monotonic=lambda: next(ticks))
     # The 60 seconds before the first word are a compilation; 300 steps were done before this session.
     ticks = iter([60.0, 70.0])
@@ -139,58 +138,3 @@ def test_several_tasks_share_the_line(monkeypatch: pytest.MonkeyPatch, pytestcon
     screen.show(Task("training a", "step", 1, 9))
     screen.show(Task("training b", "step", 2, 9, ("loss 1",), 5.0))
     assert drawn[-1] == "training a 1/9 | training b 2/9, 0:05 left"
-
-
-class Recorder:
-    """A display that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.tasks: list[Task] = []
-        self.ended: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def show(self, task: Task) -> None:
-        self.tasks.append(task)
-
-    def over(self, label: str) -> None:
-        self.ended.append(label)
-
-    def make_way(self) -> None:
-        pass
-
-
-@pytest.fixture
-def recorder() -> Recorder:
-    """A display that keeps what it is told."""
-    return Recorder()
-
-
-def test_a_controller_shows_what_workers_send_and_waits_for_the_rest_of_a_line(
-    tmp_path: Path, recorder: Recorder
-) -> None:
-    folder = tmp_path / "progress"
-    inbox = Inbox(folder, recorder)  # type: ignore[arg-type]
-    inbox.show_new()
-    outbox = Outbox(folder / "gw0.jsonl")
-    outbox.line("training a")
-    outbox.show(Task("training a", "step", 1, 9, ("loss 1",), 2.5))
-    outbox.show(Task("training a", "step", 2, 9))  # Too soon after the other.
-    with (folder / "gw1.jsonl").open("a") as file:
-        file.write('{"line": "tor')
-    inbox.show_new()
-    assert (recorder.lines, recorder.tasks) == (["training a"], [Task("training a", "step", 1, 9, ("loss 1",), 2.5)])
-    with (folder / "gw1.jsonl").open("a") as file:
-        file.write('n"}\n')
-    outbox.over("training a")
-    inbox.open()
-    inbox.close()
-    assert (recorder.lines, recorder.ended) == (["training a", "torn"], ["training a"])
-    assert not folder.exists()
-
-
-def test_a_worker_that_cannot_write_goes_on(tmp_path: Path) -> None:
-    Outbox(tmp_path.joinpath("x")).line("first")
-    Outbox(tmp_path.joinpath("x", "below-a-file.jsonl")).line("text")

@@ -17,7 +17,7 @@ from tunix_eval.plugin.state import ROWS_KEY, SESSION_ID_KEY
 
 if TYPE_CHECKING:
     from tunix_eval.plugin.plan import Plan
-    from tunix_eval.plugin.progress import Inbox
+    from tunix_eval.plugin.progress_file import Inbox
     from tunix_eval.records import SessionReport
 
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
@@ -180,7 +180,8 @@ def say(config: pytest.Config, *, always: bool = False) -> Callable[[str], None]
 
 def _inbox(config: pytest.Config) -> Inbox | None:
     """Return what shows the lines of workers, unless nothing is to be shown."""
-    from tunix_eval.plugin.progress import Inbox, Screen, display_of
+    from tunix_eval.plugin.progress import Screen, display_of
+    from tunix_eval.plugin.progress_file import Inbox
     from tunix_eval.plugin.session import Session
 
     screen = display_of(config)
