@@ -212,7 +212,7 @@ class Store:
         directory = self.root / "replaced" / run_id if replaced else self.run_directory(run_id)
         # A kill in the middle of deleting must not leave a manifest without its weights.
         doomed = self.root / "removed" / run_id
-        with self.lock(f"run-{run_id}", wait=False), writing(directory):
+        with self.lock("removed"), self.lock(f"run-{run_id}", wait=False), writing(directory):
             shutil.rmtree(doomed.parent, ignore_errors=True)
             doomed.parent.mkdir()
             directory.rename(doomed)

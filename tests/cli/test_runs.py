@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -266,6 +267,22 @@ def test_gc_removes_what_was_replaced_and_not_what_replaced_it(trained: Trained)
     assert not list((trained.store.root / "replaced").iterdir())
 
 
+def test_gc_keeps_what_was_replaced_until_the_training_that_replaces_it_is_finished(trained: Trained) -> None:
+    run_id = trained.run()
+    trained.store.set_aside(run_id)
+    trained.unfinished(run_id)
+    trained.records.call("runs", "gc", "--keep", "0")
+    assert [path.name for path in (trained.store.root / "replaced").iterdir()] == [run_id]
+
+
+def test_gc_lets_no_unfinished_or_short_run_take_the_place_of_a_finished_one(trained: Trained) -> None:
+    finished, short = trained.run("long", day=1), trained.run("long", day=2, status="truncated", steps=5)
+    stopped = trained.unfinished()
+    trained.records.call("runs", "gc", "--keep", "1")
+    assert trained.ids() == {finished, stopped}
+    assert short not in trained.ids()
+
+
 def test_gc_lets_a_chain_of_runs_go_together(trained: Trained) -> None:
     base = trained.run(day=1)
     middle = trained.run(day=2, init_from=base)
@@ -283,6 +300,24 @@ def test_a_wrong_command_is_one_line(trained: Trained, words: tuple[str, ...]) -
 def test_a_folder_that_is_not_there_is_refused(trained: Trained) -> None:
     code, message = trained.records.refused("runs", "list", "--artifacts", "nowhere")
     assert (code, message) == (2, "--artifacts nowhere: no such folder")
+    code, message = trained.records.refused("runs", "list", "--baselines", "nowhere")
+    assert (code, message) == (2, "--baselines nowhere: no such folder")
+
+
+def test_where_baselines_of_runs_elsewhere_are_not_found_that_is_said(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = trained.run()
+    write_atomic(trained.records.root / "baselines" / "addition" / "heldout.json", f'"{base}"')
+    artifacts, baselines = trained.store.root, trained.records.root / "baselines"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    gc = ("runs", "gc", "--keep", "0", "--dry-run", "--artifacts", str(artifacts))
+    _, out, _ = trained.records.call(*gc)
+    assert out.splitlines()[0].startswith("note: no baselines in baselines")
+    _, out, _ = trained.records.call(*gc, "--baselines", str(baselines))
+    assert out.splitlines()[0].startswith(f"kept {base}")
 
 
 @pytest.mark.parametrize(

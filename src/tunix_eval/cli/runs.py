@@ -45,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deletes(removes)
     collects = action("gc", "remove all but the newest runs of each name, and what was replaced")
     collects.add_argument(
-        "--keep", metavar="N", type=NATURAL, required=True, help="runs of each name that stay, the newest"
+        "--keep",
+        metavar="N",
+        type=NATURAL,
+        required=True,
+        help="runs of each name that stay, the newest: of the finished ones, and of the others",
     )
     deletes(collects)
 
@@ -56,14 +60,18 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     baselines = Path(arguments.baselines or read_settings(Path.cwd()).baselines)
     if arguments.artifacts and not store.root.is_dir():
         raise SpecError(f"--artifacts {arguments.artifacts}: no such folder")
+    if arguments.baselines and not baselines.is_dir():
+        raise SpecError(f"--baselines {arguments.baselines}: no such folder")
     runs = kept_runs(store, baselines)
     if arguments.action == "list":
         return (_json([one.as_json() for one in runs]) if arguments.json else _listing(runs, store)), 0
     if arguments.action == "show":
         return _shown(named(arguments.wanted, runs, store), as_json=arguments.json), 0
     if arguments.action == "rm":
-        return _removed(_chosen(arguments.runs, runs, store), store, arguments)
-    return _collected(runs, store, arguments)
+        lines, code = _removed(_chosen(arguments.runs, runs, store), store, arguments)
+    else:
+        lines, code = _collected(runs, store, arguments)
+    return [*_unprotected(baselines, arguments), *lines], code
 
 
 # -------------------------------------------------------------------------------------------------------- list, show
@@ -148,6 +156,15 @@ def age_text(then: datetime) -> str:
 # ------------------------------------------------------------------------------------------------------------ rm, gc
 
 
+def _unprotected(baselines: Path, arguments: argparse.Namespace) -> list[str]:
+    """Say so where runs are elsewhere, and the baselines that may refer to them were not found."""
+    if not arguments.artifacts or baselines.is_dir():
+        return []
+    return [
+        f"note: no baselines in {printable(str(baselines))}, and so none that refers to a run; --baselines names them"
+    ]
+
+
 def _chosen(references: Sequence[str], runs: list[KeptRun], store: Store) -> list[KeptRun]:
     found = [named(reference, runs, store) for reference in references]
     if twice := [run_id for run_id, count in Counter(one.run_id for one in found).items() if count > 1]:
@@ -172,12 +189,16 @@ def _removed(chosen: Sequence[KeptRun], store: Store, arguments: argparse.Namesp
 
 def _collected(runs: Sequence[KeptRun], store: Store, arguments: argparse.Namespace) -> tuple[list[str], int]:
     """Remove all but the newest of each name; what something refers to stays, and is named."""
-    newer = Counter[str | None]()
+    begun = {one.run_id for one in runs if one.status in ("unfinished", "training")}
+    newer = Counter[tuple[str | None, bool]]()
     doomed: list[KeptRun] = []
     lines = []
     for one in runs:
-        newer[one.name] += one.status != "replaced"
-        if one.status == "training" or (one.status != "replaced" and newer[one.name] <= arguments.keep):
+        # A training that failed, was stopped or cut short takes no finished run's place.
+        same = one.name, one.status == "complete"
+        newer[same] += one.status != "replaced"
+        stays = one.run_id in begun if one.status == "replaced" else newer[same] <= arguments.keep
+        if stays or one.status == "training":
             continue
         missed_by = _missed_by(one, doomed)
         if missed_by and not arguments.force:
