@@ -18,10 +18,12 @@ from tunix_eval.model.mesh import placement
 TRAIN = """
 import json, pathlib, pickle, sys
 import jax.numpy as jnp
-from tunix_eval.model import FlaxTrainer
+from tunix_eval.model import FlaxTrainer, initial_params
+from tunix_eval.model.config import DecoderConfig
+from tunix_eval.model.dispatches import Loop
 from tunix_eval.model.metrics import read_metrics
-from tunix_eval.model.steps import train_steps
-from tunix_eval.model.trainer import _Run
+from tunix_eval.model.run_directory import RunDirectory
+from tunix_eval.model.steps import initial_state, train_steps
 found = {}
 for job in pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()):
     result = FlaxTrainer().train(job, on_progress=lambda progress: None)
@@ -33,9 +35,11 @@ for job in pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()):
         "resumed_from": result.resumed_from,
         "final": FlaxTrainer().load(job, "final").weights_sha256 == result.weights_sha256,
     }
-    run = _Run(job)
-    program = train_steps(run.config, job.training, run.total_steps, run.placed)
-    compiled = program.lower(run.start()[0], run._batches(0, 1)[0], jnp.int32(1)).compile().as_text()
+    loop = Loop(job, DecoderConfig.from_spec(job.model, vocab_size=job.vocab_size))
+    program = train_steps(loop.config, job.training, loop.total_steps, loop.placed)
+    drawn = initial_state(initial_params(loop.config, job.seed), job.training, loop.total_steps)
+    state, _ = RunDirectory(loop).start(drawn)
+    compiled = program.lower(state, loop.batches(0, 1)[0], jnp.int32(1)).compile().as_text()
     # Tokens [N, A, B, T] as one device has them.
     found[job.directory.name]["rows"] = [rows for rows in (1, 2, 8) if f"s32[4,1,{rows},12]" in compiled]
     found[job.directory.name]["sums"] = "all-reduce(" in compiled

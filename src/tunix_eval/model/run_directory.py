@@ -1,0 +1,138 @@
+"""What a training leaves in its directory as it goes, and takes up again: metrics, checkpoints, the best weights."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import msgspec
+
+from tunix_eval.errors import TrainingError
+from tunix_eval.model import checkpoints
+from tunix_eval.model.decoder import Params, abstract_params
+from tunix_eval.model.dispatches import Dispatch, Loop
+from tunix_eval.model.holdout import Holdout, best_measurement
+from tunix_eval.model.metrics import MetricLine, append_metrics, read_metrics, rewrite_metrics
+from tunix_eval.model.steps import TrainState
+from tunix_eval.records import unheard
+
+FINAL = "checkpoint-final"
+
+
+class Writers(NamedTuple):
+    """What writes in the background, never both at once."""
+
+    checkpoints: checkpoints.Writer
+    best: checkpoints.Writer
+
+
+class RunDirectory:
+    """The files of a job."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.job = job = loop.job
+        self.metrics: Path = job.directory / "metrics.jsonl"
+        self.checkpoints: Path = job.directory / "checkpoints"
+        self.best: Path = job.directory / "best"
+        self.final: Path = job.directory / FINAL
+        self.holdout = None
+        if job.holdout is not None:
+            self.holdout = Holdout(job.holdout, loop.config, job.training, loop.placed)
+
+    def start(self, state: TrainState) -> tuple[TrainState, list[MetricLine]]:
+        """Return the state to go on from with the metrics up to it, or the given initial one without any."""
+        shutil.rmtree(self.final, ignore_errors=True)
+        lines = read_metrics(self.metrics)
+        # A checkpoint beyond the metrics cannot be gone on from: some steps would have no line.
+        at_most, like = min(len(lines), self.loop.last_step), _as_arrays(state)
+        if self.job.resume_from is None:
+            found = checkpoints.newest(self.checkpoints, like, at_most=at_most)
+        else:
+            found = checkpoints.of_step(self.checkpoints, like, self.job.resume_from, at_most=at_most)
+        checkpoints.check_room(self.checkpoints, like, keep=self.job.training.keep_checkpoints)
+        step, state = (0, state) if found is None else (found[0], _from_arrays(found[1], like=state))
+        rewrite_metrics(self.metrics, lines[:step])
+        # What a checkpoint held has its place, what was drawn has none; a state of both compiles the program twice.
+        place = jax.devices()[0] if self.loop.placed is None else self.loop.placed.weights
+        return jax.device_put(state, place), lines[:step]
+
+    @contextlib.contextmanager
+    def writers(self) -> Iterator[Writers]:
+        """Return what writes checkpoints and the best weights; all is on disk at the end."""
+        keep, job = self.job.training.keep_checkpoints, self.job
+        with (
+            checkpoints.Writer(self.checkpoints, keep=keep, on_saved=job.on_saved) as every,
+            checkpoints.Writer(self.best, keep=1, on_saved=unheard) as best,
+        ):
+            yield Writers(every, best)
+
+    def log(
+        self, dispatch: Dispatch, lines: Sequence[MetricLine], writers: Writers, *, wall_seconds: float
+    ) -> list[MetricLine]:
+        """Append a line for every step, up to the first that stops training, which raises; measure the holdout."""
+        new, bad = self.loop.lines(dispatch, wall_seconds=wall_seconds), self.loop.first_bad(dispatch)
+        if bad is not None:
+            append_metrics(self.metrics, new[:bad])
+            raise self.loop.stopped_at(dispatch, bad)
+        measures = dispatch.passes(self.job.training.holdout_steps) or dispatch.end == self.loop.last_step
+        if self.holdout is not None and measures:
+            new[-1] = self._with_holdout_loss(new[-1], self.holdout, dispatch.state)
+            best = best_measurement([*lines, *new])
+            if self.job.training.keep == "best" and best is new[-1]:
+                writers.checkpoints.wait()
+                writers.best.save(best.step, {"params": dispatch.state.params})
+        append_metrics(self.metrics, new)
+        return new
+
+    def save_checkpoint(self, dispatch: Dispatch, writers: Writers, *, stopping: bool) -> None:
+        """Begin to write a checkpoint where a dispatch reached or passed a multiple of checkpoint_steps, or stops.
+
+        It comes after the metrics of its steps, for one beyond them cannot be gone on from.
+
+        Raises:
+            ArtifactError: this one or the one before could not be written.
+        """
+        writers.checkpoints.check()
+        # After the last step comes checkpoint-final/.
+        is_due = dispatch.passes(self.job.training.checkpoint_steps) and dispatch.end < self.loop.last_step
+        if stopping or is_due:
+            # Training that goes on from here counts on the best weights so far.
+            writers.best.wait()
+            writers.checkpoints.save(dispatch.end, _as_arrays(dispatch.state))
+
+    def kept(self, state: TrainState, lines: Sequence[MetricLine]) -> tuple[Params, MetricLine]:
+        """Return the weights that the run ends with, and the line of the step that they are of."""
+        best = best_measurement(lines) if self.job.training.keep == "best" else None
+        if best is None or best is lines[-1]:
+            return state.params, lines[-1]
+        like = {"params": abstract_params(self.loop.config)}
+        return checkpoints.restore(self.best / str(best.step), like)["params"], best
+
+    def _with_holdout_loss(self, line: MetricLine, holdout: Holdout, state: TrainState) -> MetricLine:
+        loss = holdout.loss(state.params)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"step {line.step} of {self.loop.total_steps}: the holdout's loss is {loss} after it, expected a "
+                "finite number; lower learning_rate"
+            )
+        return msgspec.structs.replace(line, holdout_loss=loss)
+
+
+def _as_arrays(state: TrainState) -> dict[str, Any]:
+    """Name every array of a state; the optimizer's are numbered."""
+    leaves = jax.tree.leaves(state.optimizer)
+    numbered = {f"{number:04d}": leaf for number, leaf in enumerate(leaves)}
+    return {"step": state.step, "params": state.params, "optimizer": numbered, "mean_loss": state.mean_loss}
+
+
+def _from_arrays(arrays: dict[str, Any], *, like: TrainState) -> TrainState:
+    numbered = arrays["optimizer"]
+    leaves = [numbered[name] for name in sorted(numbered)]
+    optimizer = jax.tree.unflatten(jax.tree.structure(like.optimizer), leaves)
+    return TrainState(arrays["step"], arrays["params"], optimizer, arrays["mean_loss"])
