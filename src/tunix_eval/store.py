@@ -258,8 +258,10 @@ class Store:
             return True
 
     @contextlib.contextmanager
-    def lock(self, name: str, *, wait: bool = True) -> Iterator[None]:
+    def lock(self, name: str, *, wait: bool | float = True) -> Iterator[None]:
         """Hold a lock that ends with its owner: the operating system frees it when a process dies.
+
+        `wait` may be a number of seconds.
 
         Raises:
             ArtifactError: another process holds it, and it is not to be waited for.
@@ -272,7 +274,7 @@ class Store:
                 ignored.write_text("*\n", encoding="utf-8")
             held = filelock.FileLock(path)
             try:
-                held.acquire(blocking=wait)
+                held.acquire(timeout=-1 if wait is True else float(wait))
             except filelock.Timeout:
                 raise ArtifactError(f"{path}: held by another process; wait until it is done") from None
         try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from projects import GATES, Project
@@ -192,11 +194,85 @@ def test_a_signal_that_comes_too_late_to_stop_training_leaves_the_run_recorded(p
     os.kill(training_pid(patient, session), signal.SIGTERM)
     code, output = end(session)
     assert code == 143, output
-    assert "is trained to its end and recorded; SIGTERM ended the session" in output
+    assert "is trained to its end; SIGTERM ended the session" in output
     assert len(patient.manifests()) == 1
 
 
+TWICE = """
+import pytest
+@pytest.mark.tunix_deterministic(steps=4)
+def test_same_bits():
+    pass
+def test_afterwards():
+    pass
+"""
+
+
+def twice_pid(project: Project, session: subprocess.Popen[str], phase: str) -> int:
+    """Wait until a training that is done twice goes on, and return the process that it is in."""
+    while not (found := list(project.path.glob(f"tmp/tunix-eval-twice-*/{phase}/pid"))) or not found[0].read_text():
+        assert session.poll() is None, session.communicate()[0]
+        time.sleep(0.01)
+    return int(found[0].read_text())
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("phase", ["once", "twice"])
+def test_a_signal_ends_a_training_that_is_done_twice_and_nothing_is_left(patient: Project, phase: str) -> None:
+    patient.test(TWICE)
+    (patient.path / "tmp").mkdir()
+    session = start(patient, TMPDIR=str(patient.path / "tmp"), **SLOW)
+    pid = twice_pid(patient, session, phase)
+    assert (pid == session.pid) == (phase == "once")
+    os.kill(session.pid, signal.SIGTERM)
+    code, output = end(session)
+    assert code == 143, output
+    assert "1 skipped" in output
+    assert re.search(r"training words twice \(\w+\) stopped at \d of 8 steps by SIGTERM; run again !", output), output
+    assert "Traceback" not in output
+    assert not list(patient.path.glob("tmp/tunix-eval-*"))
+    assert not is_there(pid)
+
+
+def test_the_second_training_ends_with_a_session_that_is_killed(patient: Project) -> None:
+    patient.test(TWICE)
+    (patient.path / "tmp").mkdir()
+    session = start(patient, TMPDIR=str(patient.path / "tmp"), STEP_SECONDS="0.1")
+    pid = twice_pid(patient, session, "twice")
+    session.kill()
+    session.communicate()
+    waited_until = time.monotonic() + 60
+    while is_there(pid):
+        assert time.monotonic() < waited_until
+        time.sleep(0.05)
+
+
 # --------------------------------------------------------------------------------------------------------- the budget
+
+
+def test_a_budget_that_is_over_trains_nothing_twice(patient: Project) -> None:
+    patient.test(TWICE)
+    code, output = end(start(patient, "--tunix-time-budget", "1s", STEP_SECONDS="1"))
+    assert code == 0
+    assert "1 passed, 1 skipped" in output
+    assert says(output, "--tunix-time-budget")
+
+
+def test_a_budget_is_not_spent_on_waiting_for_another_session(patient: Project) -> None:
+    other = start(patient, STEP_SECONDS="600")
+    training_pid(patient, other)
+    code, output = end(start(patient, "--tunix-time-budget", "2s"))
+    os.killpg(other.pid, signal.SIGKILL)
+    other.communicate()
+    assert code == 0, output
+    assert says(output, "was not begun: --tunix-time-budget is over; run again to go on")
+    assert "2 passed, 1 skipped" in output
 
 
 def test_training_stops_where_the_budget_has_no_time_for_more_and_the_next_session_goes_on(

@@ -220,7 +220,11 @@ MISTAKES: list[tuple[str, str, str]] = [
     ),
     ("[model]", 'holdout = "word-ending-v1"\n[model]', r"holdout of 'words': (\d+) of \1 prompts of word-ending-v1"),
     ("[model]", 'holdout = "word-endings"\n[model]', r"no dataset named 'word-endings'"),
-    ("[model]", '[model]\ninit_from = "0123"', r"run '0123': no such run is recorded in .*; recorded: none"),
+    (
+        "[model]",
+        '[model]\ninit_from = "0123"',
+        r"'words': model\.init_from: run '0123': no such run is recorded in .*; recorded: none",
+    ),
     ("[model]", '[model]\ninit_from = "no/run"', r"'words': model\.init_from: .*no/run holds no finished run; name a"),
 ]
 

@@ -2,17 +2,21 @@
 
 On the CPU the second training is another process, on one core alone, with programs that it compiled itself. It is the
 same process on an accelerator, whose memory one process may hold, and for a trainer that cannot be sent to another one.
+What stops a training stops these too, wherever they are, and nothing of them is left.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,11 +31,13 @@ from tunix_eval.plugin.needs import named_spec
 from tunix_eval.plugin.progress import shown
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.state import TWICE_KEY
+from tunix_eval.plugin.stopping import Stopping, TrainingStopped, Watch
 from tunix_eval.plugin.training import job_of
-from tunix_eval.records import Progress, Trainer, TrainingJob
+from tunix_eval.records import Progress, Trainer, TrainingJob, TrainingResult
 from tunix_eval.specs import RunSpec
 
 STEPS = 20
+_SECONDS_BETWEEN_LOOKS = 0.2
 _COMPARED = ("loss", "grad_norm")
 
 
@@ -79,17 +85,32 @@ def check(session: Session, asked: Twice) -> None:
 
     Raises:
         TrainingError: naming the first step, or else the first weight, that differs.
+        RunStoppedError: something asked trainings to stop.
     """
     spec = asked.spec
-    trainer = session.trainer(spec.trainer)
-    job = replace(job_of(session.prepared(spec), session.identity(spec), session.store), stop_after=asked.steps)
-    with tempfile.TemporaryDirectory(prefix="tunix-eval-twice-") as folder:
+    trainer, identity = session.trainer(spec.trainer), session.identity(spec)
+    job = replace(job_of(session.prepared(spec), identity, session.store), stop_after=asked.steps)
+    label, total = f"training {spec.name} twice", 2 * asked.steps
+    stopping = Stopping.of(session.config)
+    with (
+        stopping.training(f"{label} ({identity.run_id})", f"twice-{identity.run_id}", again="run again") as watch,
+        tempfile.TemporaryDirectory(prefix="tunix-eval-twice-") as folder,
+    ):
         jobs = [replace(job, directory=Path(folder, name)) for name in ("once", "twice")]
-        label = f"training {spec.name} twice"
-        with session.on_device(label), shown(session.config, label, unit="step", total=2 * asked.steps) as update:
-            trainer.train(_made(jobs[0]), on_progress=lambda now: update(now.step))
-            where = _train_again(trainer, _made(jobs[1]), lambda now: update(asked.steps + now.step), session)
+        with session.on_device(label), shown(session.config, label, unit="step", total=total) as update:
+            watch.begin()
+            first = replace(_made(jobs[0]), stop_requested=watch.stop_requested)
+            _ended(trainer.train(first, on_progress=lambda now: update(now.step)), 0, total)
+            again, where = _train_again(
+                trainer, _made(jobs[1]), lambda now: update(asked.steps + now.step), session, watch
+            )
+            _ended(again, asked.steps, total)
         _compare(trainer, jobs, f"run '{spec.name}' (seed {spec.seed}), trained twice for {asked.steps} steps, {where}")
+
+
+def _ended(result: TrainingResult, before: int, total: int) -> None:
+    if result.ended == "stopped":
+        raise TrainingStopped(before + result.steps, total)
 
 
 def _made(job: TrainingJob) -> TrainingJob:
@@ -97,15 +118,32 @@ def _made(job: TrainingJob) -> TrainingJob:
     return job
 
 
-def _train_again(trainer: Trainer, job: TrainingJob, on_progress: Callable[[Progress], None], session: Session) -> str:
+def _train_again(
+    trainer: Trainer, job: TrainingJob, on_progress: Callable[[Progress], None], session: Session, watch: Watch
+) -> tuple[TrainingResult, str]:
     """Train in another process where that is possible, and say where it was."""
     platform = session.device.platform
     if platform != "cpu" or not _can_be_sent(trainer, job):
-        trainer.train(job, on_progress=on_progress)
-        return f"in one process on {platform}"
+        watched = replace(job, stop_requested=watch.stop_requested)
+        return trainer.train(watched, on_progress=on_progress), f"in one process on {platform}"
+    end = job.directory / "end"
+    job = replace(job, stop_requested=partial(_reason_in, end))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        pool.submit(_train_apart, trainer, job).result()
-    return f"the second time in another process on one core, with the same pool of {cpu_threads()} threads"
+        try:
+            result = pool.submit(_train_apart, trainer, job)
+            while not wait([result], timeout=_SECONDS_BETWEEN_LOOKS).done:
+                if watch.stop_requested():
+                    end.touch()
+            where = f"the second time in another process on one core, with the same pool of {cpu_threads()} threads"
+            return result.result(), where
+        finally:
+            # The pool waits for its process.
+            end.touch()
+
+
+def _reason_in(mark: Path) -> str | None:
+    """In the other process, tell whether the one that waits for it asks it to end."""
+    return "asked" if mark.exists() else None
 
 
 def _can_be_sent(trainer: Trainer, job: TrainingJob) -> bool:
@@ -117,10 +155,21 @@ def _can_be_sent(trainer: Trainer, job: TrainingJob) -> bool:
     return type(trainer).__module__.rpartition(".")[2] != "conftest"
 
 
-def _train_apart(trainer: Trainer, job: TrainingJob) -> None:
+def _train_apart(trainer: Trainer, job: TrainingJob) -> TrainingResult:
     """Train in a fresh process. JAX makes its threads at first use, so they all share one core."""
+    # Ctrl-C reaches every process of a terminal; the parent asks this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    trainer.train(job, on_progress=lambda now: None)
+    return trainer.train(job, on_progress=lambda now: None)
+
+
+def _end_with_parent() -> None:
+    """A pool's process would wait for a parent that was killed for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 # ----------------------------------------------------------------------------------------------------------- compare

@@ -222,11 +222,19 @@ class Session:
     def _train(self, spec: RunSpec, identity: Identity) -> tuple[RunManifest, str]:
         named = f"run '{spec.name}' ({identity.run_id})"
         again = f"run again{' without --tunix-retrain' if self.options.retrain else ''} to go on"
-        with self.store.lock(f"run-{identity.run_id}"):
+        stopping = Stopping.of(self.config)
+        with contextlib.ExitStack() as held:
+            left = stopping.seconds_left()
+            try:
+                held.enter_context(self.store.lock(f"run-{identity.run_id}", wait=True if left is None else left))
+            except ArtifactError:
+                # Another session trains it, for longer than this one has time.
+                stopping.refuse(named, identity.run_id, again)
+                raise
             manifest = self.recorded(spec)
             if manifest is not None:
                 return manifest, "reused"
-            with Stopping.of(self.config).training(named, identity.run_id, again=again) as watch:
+            with stopping.training(named, identity.run_id, again=again) as watch:
                 manifest = self._train_now(spec, identity, watch)
         return manifest, "resumed" if manifest.resumed_from else "trained"
 

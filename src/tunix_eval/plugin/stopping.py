@@ -132,7 +132,7 @@ class Stopping:
         Raises:
             RunStoppedError: it was stopped, or is not begun.
         """
-        self._refuse(run, run_id, again)
+        self.refuse(run, run_id, again)
         with self._known_to_others(), self._heeding():
             try:
                 watch = Watch(self)
@@ -143,7 +143,7 @@ class Stopping:
                 raise self._stopped(f"{run} stopped at {steps} by {stop.reason}; {again}", stop, run_id) from None
             late = self.asked()
             if late is not None:
-                raise self._stopped(f"{run} is trained to its end and recorded; {late.reason} ended the session", late)
+                raise self._stopped(f"{run} is trained to its end; {late.reason} ended the session", late)
 
     def asked(self) -> Stop | None:
         """Return the signal that reached this process or another one of the session."""
@@ -157,8 +157,16 @@ class Stopping:
         """Tell whether the time budget is over in so many seconds."""
         return self.deadline is not None and time.monotonic() + seconds > self.deadline
 
-    def _refuse(self, run: str, run_id: str, again: str) -> None:
-        """Do not begin what was stopped in this session already, or when it is too late."""
+    def seconds_left(self) -> float | None:
+        """Return how much is left of the time budget, 0.0 at least; None where there is none."""
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+
+    def refuse(self, run: str, run_id: str, again: str) -> None:
+        """Do not begin what was stopped in this session already, or when it is too late.
+
+        Raises:
+            RunStoppedError: it is so.
+        """
         # What was stopped to save it in time has left a rest that is too short for another.
         over = self.ends_within(0.0) or any(self._folder.glob("stopped-*"))
         stop = self.asked() or (BUDGET if over else None)

@@ -46,7 +46,10 @@ def initial_run(spec: RunSpec, store: Store) -> InitialRun | None:
     reference = spec.model.init_from
     if reference is None:
         return None
-    named = None if is_path(reference) else store.named_run(reference)
+    try:
+        named = None if is_path(reference) else store.named_run(reference)
+    except ArtifactError as error:
+        raise ArtifactError(f"'{spec.name}': model.init_from: {error}") from None
     directory = store.run_directory(named.run_id) if named else Path(reference)
     manifest = named or read_manifest(directory / "run_manifest.json")
     if manifest is None:
