@@ -116,6 +116,12 @@ def test_a_marker_that_cannot_be_meant_is_one_line(project: Project, marks: str,
     result.stdout.fnmatch_lines([f"marker tunix_deterministic {message}"])
 
 
+def test_what_cannot_be_trained_once_is_a_mistake_of_the_plan(marked: Project) -> None:
+    marked.write("words.toml", RUN_FILE.replace("rows = 8", "rows = 4000"))
+    result = marked.run("--tunix-train", "--tunix-plan")
+    result.stdout.fnmatch_lines(["  error *test_same_bits: training.rows: a step takes 4000 rows, but *"])
+
+
 def test_the_marker_is_listed(project: Project) -> None:
     project.run("--markers").stdout.fnmatch_lines(
         ["@pytest.mark.tunix_deterministic(steps=20): train the run's first*"]

@@ -250,10 +250,15 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
         elif session.recorded(one) is None:
             if not session.options.train:
                 return _skipped(session, need, missing_run(one, session.identity(one)))
-            session.prepared(one).check_rows(session.options.mesh or {})
-            check_room(session, one)
+            _check_training(session, one)
             check_resume(session, one)
     return need
+
+
+def _check_training(session: Session, spec: RunSpec) -> None:
+    session.identity(spec)
+    session.prepared(spec).check_rows(session.options.mesh or {})
+    check_room(session, spec)
 
 
 def _gate_specs(session: Session, need: Need, spec: AnySpec, gate: GateSpec) -> list[AnySpec]:
@@ -301,12 +306,13 @@ def _with_twice(session: Session, plan: Plan, item: pytest.Item, need: Need) -> 
         return need
     try:
         asked = twice_of(session, item)
+        if asked is None:
+            return need
+        if not session.options.train:
+            return _skipped(session, need, f"trains '{asked.spec.name}' twice; do it with: pytest --tunix-train")
+        _check_training(session, asked.spec)
     except TunixEvalError as error:
         return replace(need, error=str(error))
-    if asked is None:
-        return need
-    if not session.options.train:
-        return _skipped(session, need, f"trains '{asked.spec.name}' twice; do it with: pytest --tunix-train")
     item.stash[TWICE_KEY] = plan.twice[item.nodeid] = asked
     return need
 
