@@ -11,6 +11,8 @@ import pytest
 
 from tunix_eval.errors import ArtifactError
 from tunix_eval.model import checkpoints
+from tunix_eval.model.files import write_atomically
+from tunix_eval.records import unheard
 
 
 def arrays(value=1.0):
@@ -258,7 +260,27 @@ def test_no_room_for_the_checkpoints_is_said_before_training(tmp_path):
     large = {"params": {"w": jax.ShapeDtypeStruct((2**40, 2**10), jnp.float32)}}
     with pytest.raises(ArtifactError, match=r"3 checkpoints and the final weights need about 1.8e\+04 TB, .* are free"):
         checkpoints.check_room(tmp_path / "checkpoints", large, keep=2)
+    with pytest.raises(ArtifactError, match=r"the final and the best weights need about 2.7e\+04 TB, "):
+        checkpoints.check_room(tmp_path / "checkpoints", large, keep=2, best=tmp_path / "best")
     checkpoints.check_room(tmp_path / "checkpoints", noise(), keep=2)
+
+
+def test_best_weights_that_cannot_be_written_name_the_checkpoint_that_training_goes_on_from(tmp_path):
+    with writer(tmp_path / "checkpoints") as saving:
+        saving.save(10, noise())
+    (tmp_path / "best").write_text("in the way")
+    resumed = tmp_path / "checkpoints"
+    with checkpoints.Writer(tmp_path / "best", keep=1, on_saved=unheard, resumed=resumed) as best:
+        best.save(20, noise())
+        with pytest.raises(ArtifactError, match=r"best.*the checkpoint of step 10 is kept, and the same command"):
+            best.wait()
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl: cannot be written: "):
+        write_atomically(tmp_path / "metrics.jsonl", b"line")
+    assert names(tmp_path) == ["metrics.jsonl"]
 
 
 def test_a_disk_that_refuses_is_one_error_with_the_path(tmp_path):

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -130,6 +131,30 @@ def test_a_run_that_is_stopped_anywhere_decides_as_one_that_is_not(watched):
         for name in ("weights_sha256", "best_step", "holdout_loss", "ended", "steps", "skipped_steps"):
             assert getattr(again, name) == getattr(expected, name)
         assert measured(job) == measured(whole)
+
+
+def test_a_run_whose_best_weights_so_far_were_replaced_before_a_kill_can_be_stopped_and_goes_on(watched):
+    def made(directory):
+        job = watched(directory, steps=24, holdout_steps=8, keep="best", keep_checkpoints=9)
+        return dataclasses.replace(job, holdout=counting_rows(6))
+
+    expected, job = train(made("whole")), made("killed")
+    train(stopping_after(job, 4))
+    assert [path.name for path in (job.directory / "best").iterdir()] == ["16"]
+    # What a kill behind step 16 leaves: the best weights of step 8 are gone, and it is gone on from there.
+    for step in (12, 16):
+        shutil.rmtree(job.directory / "checkpoints" / str(step))
+    assert train(stopping_after(job, 1)).ended == "stopped"
+    again = train(job)
+    assert (again.resumed_from, again.best_step) == (12, expected.best_step)
+    assert again.weights_sha256 == expected.weights_sha256
+
+
+def test_a_holdout_that_predicts_nothing_is_refused(make_job):
+    rows = counting_rows(6)
+    first = dataclasses.replace(rows, loss_mask=rows.positions == 0)
+    with pytest.raises(TrainingError, match="no holdout row has a supervised token"):
+        train(dataclasses.replace(make_job(), holdout=first))
 
 
 def test_a_run_that_was_killed_after_its_end_ends_there_again(watched):

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from conftest import TINY, VOCAB, counting_rows
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import initial_params
+from tunix_eval.model.optimizer import optimizer_names
 from tunix_eval.model.steps import StackedBatches, initial_state, train_steps
 from tunix_eval.specs import TrainingSpec
 
@@ -144,6 +145,26 @@ def test_a_loss_over_the_mean_before_it_is_a_spike_and_changes_nothing_where_it_
     assert bits((after.params, after.optimizer)) == kept
     # It enters the mean as no more than the limit that it is over.
     assert float(after.mean_loss) == pytest.approx(mean + (1.5 - 1) * mean / 10, rel=1e-5)
+
+
+def test_a_batch_without_a_supervised_token_is_no_part_of_the_mean_before_a_spike():
+    training = spec(learning_rate=0.01, spike="skip", spike_factor=1.5)
+    nothing = {"loss_mask": np.zeros_like(ROWS.loss_mask)}
+    state, metrics = do(training, state_of(training), nothing, {}, {}, nothing, {})
+    assert metrics.loss[:5].tolist()[0::3] == [0, 0]
+    assert not metrics.skipped.any()
+    # Steps count, whatever they measured: the third one weighs a third.
+    first, second = metrics.loss[1:3].tolist()
+    mean = first + (second - first) / 3
+    np.testing.assert_allclose(metrics.mean_loss[2:5].tolist(), [first, mean, mean], rtol=1e-5)
+    assert float(state.mean_loss) > 1
+
+
+@pytest.mark.parametrize("optimizer", optimizer_names())
+def test_no_array_of_a_state_is_there_twice(optimizer):
+    state = state_of(spec(optimizer=optimizer))
+    places = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state) if leaf.size]
+    assert len(set(places)) == len(places)
 
 
 def test_a_spike_goes_through_where_it_is_ignored_and_is_told():

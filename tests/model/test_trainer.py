@@ -50,6 +50,18 @@ def test_it_learns_what_the_rows_show_and_writes_it(make_job):
     assert written == [Generation(((digit + 1) % 10,), "stop") for digit in range(10)]
 
 
+@pytest.mark.parametrize("optimizer", ["prodigy", "galore"])
+def test_an_optimizer_that_remembers_the_first_weights_or_empty_arrays_goes_on_to_the_same_bits(make_job, optimizer):
+    def made(directory):
+        job = make_job(directory=directory, optimizer=optimizer, steps=8, checkpoint_steps=4)
+        return dataclasses.replace(job, model=job.model.model_copy(update={"layers": 1}))
+
+    whole, _ = train(made("whole"))
+    assert train(dataclasses.replace(made("stopped"), stop_requested=lambda: "enough"))[0].ended == "stopped"
+    again, _ = train(made("stopped"))
+    assert (again.resumed_from, again.weights_sha256) == (4, whole.weights_sha256)
+
+
 def test_the_result_says_what_was_done(make_job):
     job = make_job(steps=10)
     result, progress = train(job)

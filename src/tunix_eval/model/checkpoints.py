@@ -1,6 +1,6 @@
 """Orbax checkpoints with a digest of every file, so that damage is found before anything is loaded.
 
-    checkpoints/<step>/   {"step", "params", "optimizer"}, written by Orbax, then digests.json
+    checkpoints/<step>/   {"step", "params", "optimizer", "mean_loss"}, written by Orbax, then digests.json
     checkpoint-final/     {"params"}, the same way
 
 A directory without digests.json was not finished and counts as absent.
@@ -55,9 +55,15 @@ class Writer:
     against 21 at 0.5M parameters, 7 against 40 at 4M.
     """
 
-    def __init__(self, folder: Path, *, keep: int, on_saved: Callable[[float], None]) -> None:
-        """Write below a folder, keep so many sound checkpoints, and tell how many seconds each took."""
+    def __init__(
+        self, folder: Path, *, keep: int, on_saved: Callable[[float], None], resumed: Path | None = None
+    ) -> None:
+        """Write below a folder, keep so many sound checkpoints, and tell how many seconds each took.
+
+        Training goes on from what is below `resumed`, by default the same folder.
+        """
         self.folder, self.keep, self.on_saved = folder, keep, on_saved
+        self.resumed = folder if resumed is None else resumed
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._pending: Future[float] | None = None
         self._held: Any = None
@@ -100,7 +106,7 @@ class Writer:
         try:
             save(self.folder / str(step), arrays)
         except ArtifactError as error:
-            sound = finished_steps(self.folder)
+            sound = finished_steps(self.resumed)
             kept = (
                 f"the checkpoint of step {sound[-1]} is kept, and the same command goes on from it"
                 if sound
@@ -148,20 +154,22 @@ def save(directory: Path, arrays: Tree) -> None:
         raise refusal from None
 
 
-def check_room(folder: Path, state: Tree, *, keep: int) -> None:
-    """Refuse a training whose checkpoints and final weights cannot fit.
+def check_room(folder: Path, state: Tree, *, keep: int, best: Path | None = None) -> None:
+    """Refuse a training whose checkpoints and final weights cannot fit; with a folder for the best, those as well.
 
     There is one more than are kept, for the newest is written before the oldest is deleted.
 
     Raises:
         ArtifactError: how much is needed, and how much is free.
     """
-    there = sum(path.stat().st_size for path in _files(folder)) if folder.is_dir() else 0
-    needed = (keep + 1) * _bytes(state) + _bytes(state["params"])
+    folders = [one for one in (folder, best) if one is not None and one.is_dir()]
+    there = sum(path.stat().st_size for one in folders for path in _files(one))
+    needed = (keep + 1) * _bytes(state) + _bytes(state["params"]) * (1 if best is None else 3)
     free = free_bytes(folder)
     if needed > free + there:
+        weights = "the final weights" if best is None else "the final and the best weights"
         raise ArtifactError(
-            f"{folder}: {keep + 1} checkpoints and the final weights need about {bytes_text(needed)}, "
+            f"{folder}: {keep + 1} checkpoints and {weights} need about {bytes_text(needed)}, "
             f"{bytes_text(free)} are free; free space, choose another artifacts directory, or keep fewer "
             f"(training.keep_checkpoints = {keep})"
         )

@@ -55,7 +55,9 @@ class RunDirectory:
             found = checkpoints.newest(self.checkpoints, like, at_most=at_most)
         else:
             found = checkpoints.of_step(self.checkpoints, like, self.job.resume_from, at_most=at_most)
-        checkpoints.check_room(self.checkpoints, like, keep=self.job.training.keep_checkpoints)
+        training = self.job.training
+        best = self.best if training.keep == "best" else None
+        checkpoints.check_room(self.checkpoints, like, keep=training.keep_checkpoints, best=best)
         step, state = (0, state) if found is None else (found[0], _from_arrays(found[1], like=state))
         rewrite_metrics(self.metrics, lines[:step])
         # What a checkpoint held has its place, what was drawn has none; a state of both compiles the program twice.
@@ -68,7 +70,7 @@ class RunDirectory:
         keep, job = self.job.training.keep_checkpoints, self.job
         with (
             checkpoints.Writer(self.checkpoints, keep=keep, on_saved=job.on_saved) as every,
-            checkpoints.Writer(self.best, keep=1, on_saved=unheard) as best,
+            checkpoints.Writer(self.best, keep=1, on_saved=unheard, resumed=self.checkpoints) as best,
         ):
             yield Writers(every, best)
 
@@ -99,6 +101,7 @@ class RunDirectory:
             ArtifactError: this one or the one before could not be written.
         """
         writers.checkpoints.check()
+        writers.best.check()
         # After the last step comes checkpoint-final/.
         is_due = dispatch.passes(self.job.training.checkpoint_steps) and dispatch.end < self.loop.last_step
         if stopping or is_due:
@@ -125,14 +128,14 @@ class RunDirectory:
 
 
 def _as_arrays(state: TrainState) -> dict[str, Any]:
-    """Name every array of a state; the optimizer's are numbered."""
+    """Name every array of a state; the optimizer's are numbered, but for empty ones, which Orbax refuses."""
     leaves = jax.tree.leaves(state.optimizer)
-    numbered = {f"{number:04d}": leaf for number, leaf in enumerate(leaves)}
+    numbered = {f"{number:04d}": leaf for number, leaf in enumerate(leaves) if leaf.size}
     return {"step": state.step, "params": state.params, "optimizer": numbered, "mean_loss": state.mean_loss}
 
 
 def _from_arrays(arrays: dict[str, Any], *, like: TrainState) -> TrainState:
-    numbered = arrays["optimizer"]
-    leaves = [numbered[name] for name in sorted(numbered)]
-    optimizer = jax.tree.unflatten(jax.tree.structure(like.optimizer), leaves)
+    leaves, structure = jax.tree.flatten(like.optimizer)
+    held = [arrays["optimizer"].get(f"{number:04d}", leaf) for number, leaf in enumerate(leaves)]
+    optimizer = jax.tree.unflatten(structure, held)
     return TrainState(arrays["step"], arrays["params"], optimizer, arrays["mean_loss"])

@@ -73,7 +73,13 @@ def initial_state(params: Params, training: TrainingSpec, total_steps: int) -> T
     """Return the state before the first step."""
     optimizer = build_optimizer(training, learning_rates(training, total_steps))
     with jax.numpy_dtype_promotion("standard"):
-        return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.float32(jnp.nan))
+        state = TrainState(jnp.int32(0), params, optimizer.init(params), jnp.float32(jnp.nan))
+    leaves, structure = jax.tree.flatten(state)
+    # Some optimizers remember the first weights by the very arrays, and none can be donated twice.
+    places = {id(leaf): place for place, leaf in reversed(list(enumerate(leaves)))}
+    own = [leaf if places[id(leaf)] == place else jnp.copy(leaf) for place, leaf in enumerate(leaves)]
+    given: TrainState = jax.tree.unflatten(structure, own)
+    return given
 
 
 def train_steps(
@@ -103,7 +109,7 @@ def _train_steps(config: DecoderConfig, training_json: str, total_steps: int, pl
     schedule = learning_rates(training, total_steps)
 
     def one_step(state: TrainState, batch: StackedBatches) -> tuple[TrainState, StepMetrics]:
-        loss, gradients = _mean_and_gradients(config, training.loss_chunk, state.params, batch)
+        loss, gradients, measured = _mean_and_gradients(config, training.loss_chunk, state.params, batch)
         rate = schedule(state.step)
         with jax.numpy_dtype_promotion("standard"):
             norm = optax.tree.norm(gradients)
@@ -122,7 +128,7 @@ def _train_steps(config: DecoderConfig, training_json: str, total_steps: int, pl
             before = state.params, state.optimizer
             params, optimizer_state = _where(skipped, before, (params, optimizer_state))
         metrics = StepMetrics(loss, rate, norm, state.mean_loss, spiked, skipped)
-        mean_loss = _next_mean(state, loss, limit)
+        mean_loss = jnp.where(measured, _next_mean(state, loss, limit), state.mean_loss)
         return TrainState(state.step + 1, params, optimizer_state, mean_loss), metrics
 
     @functools.partial(jax.jit, donate_argnums=0, **_results(placed))
@@ -153,10 +159,11 @@ def _total_nats(
 
 def _mean_and_gradients(
     config: DecoderConfig, chunk: int | None, params: Params, batch: StackedBatches
-) -> tuple[jax.Array, Params]:
-    """Return the mean loss over all micro-batches, [A, B, T], and its gradient.
+) -> tuple[jax.Array, Params, jax.Array]:
+    """Return the mean loss over all micro-batches, [A, B, T], its gradient, and whether any token is in it.
 
-    Sums are added up and divided once, so that every token weighs the same, whatever its micro-batch holds.
+    Sums are added up and divided once, so that every token weighs the same, whatever its micro-batch holds. Of no
+    tokens both are 0.
     """
 
     def summed(micro: StackedBatches) -> _Summed:
@@ -172,9 +179,10 @@ def _mean_and_gradients(
         (nats, count), gradients = jax.lax.scan(
             lambda carry, micro: (jax.tree.map(jnp.add, carry, summed(micro)), None), zeros, batch
         )[0]
+    measured = count > 0
     # Weights may add up to less than 1; without any, the count is a whole number.
     count = jnp.maximum(count, 1.0 if batch.loss_weights is None else 1e-30)
-    return nats / count, jax.tree.map(lambda leaf: leaf / count, gradients)
+    return nats / count, jax.tree.map(lambda leaf: leaf / count, gradients), measured
 
 
 def _next_mean(state: TrainState, loss: jax.Array, limit: jax.Array) -> jax.Array:

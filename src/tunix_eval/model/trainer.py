@@ -69,7 +69,8 @@ class FlaxTrainer:
                 on_progress(Progress(len(lines), loop.total_steps, loss, new[-1].tokens_per_second))
                 if stop is not None:
                     break
-        params, kept = run.kept(state, lines)
+        # Stopped, it may be without the best so far: a kill behind a better measurement, to which it has yet to come.
+        params, kept = run.kept(state, lines) if stop is None else (state.params, lines[-1])
         if stop is None:
             checkpoints.save(run.final, {"params": params})
         return TrainingResult(
@@ -82,7 +83,7 @@ class FlaxTrainer:
             model_config=asdict(loop.config),
             resumed_from=resumed_from,
             ended="stopped" if stop is not None else "complete" if len(lines) == loop.last_step else "early_stopping",
-            best_step=kept.step if job.training.keep == "best" else None,
+            best_step=kept.step if job.training.keep == "best" and stop is None else None,
             holdout_loss=kept.holdout_loss,
             skipped_steps=tuple(line.step for line in lines if line.skipped),
         )
@@ -130,11 +131,14 @@ def _check(job: TrainingJob) -> None:
 
 
 def _check_batch(rows: Batch, name: str, vocab_size: int) -> None:
-    if not rows.loss_mask.any():
+    predicted = rows.loss_mask[:, 1:] & (rows.segment_ids[:, 1:] > 0)
+    # The first token of a trace has none before it that could predict it.
+    predicted &= rows.segment_ids[:, 1:] == rows.segment_ids[:, :-1]
+    if not predicted.any():
         raise TrainingError(f"no {name} has a supervised token; give the dataset at least one trace with an answer")
     weights = rows.loss_weights
     if weights is not None and not (
-        np.isfinite(weights).all() and weights.min() >= 0 and weights[rows.loss_mask].any()
+        np.isfinite(weights).all() and weights.min() >= 0 and weights[:, 1:][predicted].any()
     ):
         raise TrainingError("loss weights must be finite, from 0 on and not all 0; mend what packs the rows")
     if rows.tokens.min() < 0 or rows.tokens.max() >= vocab_size:
