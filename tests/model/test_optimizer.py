@@ -54,6 +54,14 @@ def test_wsd_falls_over_a_tenth_where_nobody_says():
     np.testing.assert_allclose(found, [*[1.0] * 36, 0.75, 0.5, 0.25, 0.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("steps", "warmup_steps", "expected"), [(1, 0, [1]), (2, 0, [1, 0]), (3, 3, [1 / 3, 2 / 3, 1]), (3, 2, [0.5, 1, 0])]
+)
+def test_wsd_has_a_step_at_the_peak_however_short_the_run(steps, warmup_steps, expected):
+    training = spec(steps=steps, learning_rate=1.0, schedule="wsd", warmup_steps=warmup_steps, final_learning_rate=0.0)
+    np.testing.assert_allclose(rates(training, steps), expected, rtol=1e-6)
+
+
 def test_adamw_takes_the_step_of_its_formula():
     training = spec(
         learning_rate=0.1,
@@ -96,6 +104,21 @@ def test_a_mask_leaves_the_decay_of_matrices_alone(name):
     masked = first_update(spec(**common, optimizer_options=DECAYING[name], decay_mask="matrices"), weights, gradients)
     changed = {key for key in weights if (np.asarray(none[key]) != np.asarray(masked[key])).any()}
     assert changed == {"blocks.0.mlp.up", "blocks.0.mlp.down"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "argument"),
+    [
+        ("muon", {}, "weight_decay"),
+        ("adafactor", {}, "weight_decay_rate"),
+        ("adamw", {"weight_decay": 0}, "weight_decay"),
+    ],
+)
+def test_a_mask_where_nothing_decays_is_refused(name, options, argument):
+    training = spec(optimizer=name, optimizer_options=options, decay_mask="matrices")
+    said = rf"training\.decay_mask: {name} decays no weight by itself; give optimizer_options\.{argument}, or take "
+    with pytest.raises(SpecError, match=said):
+        build_optimizer(training, learning_rates(training, 10))
 
 
 def test_without_a_mask_every_weight_decays():

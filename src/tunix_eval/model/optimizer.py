@@ -35,6 +35,8 @@ OUTPUT_FIRST = ("down",)
 """Matrices that are stored as [out, in]; all others are [in, out]."""
 _MASKS = ("mask", "weight_decay_mask")
 """What optax calls the argument that says which weights decay."""
+_DECAYS = ("weight_decay", "weight_decay_rate")
+"""What it calls the one that says by how much."""
 
 Schedule = Callable[[jax.Array], jax.Array]
 """Steps done (int32 scalar) to learning rate (float32 scalar)."""
@@ -75,7 +77,8 @@ def learning_rates(training: TrainingSpec, total_steps: int) -> Schedule:
     warmup, peak, floor = training.warmup_steps, training.learning_rate, training.final_learning_rate
     last_at_peak = max(warmup - 1, 0)
     if training.schedule == "wsd":
-        tenth = max(min(total_steps // 10, total_steps - warmup), 1)
+        # Where nobody says how many, warm-up goes before decay, and one step at least has the peak.
+        tenth = min(max(total_steps // 10, 1), total_steps - max(warmup, 1))
         last_at_peak = total_steps - 1 - (training.decay_steps or tenth)
     decay_steps = max(total_steps - 1 - last_at_peak, 1)
 
@@ -142,9 +145,21 @@ def _masks(training: TrainingSpec) -> dict[str, Any]:
             f"training.decay_mask: {name} has no weight decay that could be masked; take decay_mask out, or choose an "
             "optimizer such as adamw"
         )
+    if not any(_option(training, decay) for decay in _DECAYS):
+        taken = next(decay for decay in _DECAYS if decay in inspect.signature(_function(name)).parameters)
+        raise SpecError(
+            f"training.decay_mask: {name} decays no weight by itself; give optimizer_options.{taken}, or take "
+            "decay_mask out"
+        )
     if argument in training.optimizer_options:
         raise SpecError(f"training.decay_mask and optimizer_options.{argument} are both given; take one")
     return masks | {argument: are_matrices}
+
+
+def _option(training: TrainingSpec, name: str) -> Any:
+    """Return an optimizer's argument as it is given, or its default; None where it has no such argument."""
+    parameter = inspect.signature(_function(training.optimizer)).parameters.get(name)
+    return training.optimizer_options.get(name, None if parameter is None else parameter.default)
 
 
 def _muon_axes(params: Any) -> Any:
