@@ -88,8 +88,34 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         ("steps = 10", "steps = 0", "training.steps: Input should be greater than or equal to 1, found 0"),
         ("steps = 10", "", "training: neither steps nor epochs is given; take one"),
         ("steps = 10", "steps = 10\nepochs = 2", "training: both steps and epochs are given; take one"),
-        ('preset = "tiny"', "width = 8", "model: no layers, heads, mlp_width; name a preset (tiny, small)"),
+        (
+            'preset = "tiny"',
+            "width = 8",
+            "model: no layers, heads, mlp_width; name a preset (tiny, small, base, medium) or give every size",
+        ),
         ('preset = "tiny"', 'preset = "tiny"\nheads = 3', "model: width 128 over 3 heads is no even whole number"),
+        (
+            'preset = "tiny"',
+            'preset = "tiny"\nkv_heads = 3',
+            "model: 4 heads are no multiple of 3 kv_heads",
+        ),
+        (
+            'preset = "tiny"',
+            'preset = "tiny"\nhead_width = 5',
+            "model: a head is 5 wide, expected an even number: RoPE turns pairs",
+        ),
+        ("steps = 10", "steps = 10\naccumulate = 5", "training: 32 rows are no multiple of accumulate = 5"),
+        (
+            "steps = 10",
+            "steps = 10\ndecay_steps = 3",
+            'training: decay_steps is given, but the schedule is cosine; it belongs to "wsd"',
+        ),
+        (
+            "steps = 10",
+            'steps = 10\nwarmup_steps = 8\ndecay_steps = 3\nschedule = "wsd"',
+            "training: a schedule of 8 warm-up and 3 decay steps is longer than the run of 10 steps",
+        ),
+        ("[model]", "[generation]\ntop_k = 4\n[model]", "generation: top_k changes nothing at temperature 0; give a "),
         ("value = 0.9", "", "gates, number 1: at_least needs value"),
         ("value = 0.9", "value = 0.9\nmargin = 0.1", "gates, number 1: at_least takes no margin"),
         ("value = 0.9", 'value = 0.9\nthan = "b"', "gates, number 1: at_least takes no than"),
@@ -112,7 +138,7 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         (
             'preset = "tiny"',
             'preset = "tinny"',
-            "model.preset: found 'tinny', expected tiny, small. Did you mean 'tiny'?",
+            "model.preset: found 'tinny', expected tiny, small, base, medium. Did you mean 'tiny'?",
         ),
         ("[training]", "[trainng]", "unknown key 'trainng'. Did you mean 'training'?"),
         ('name = "addition"', 'name = "../up"', "name: '../up' is no key"),
@@ -179,7 +205,28 @@ def test_a_missing_run_file_and_a_binary_one_are_named(tmp_path: Path) -> None:
 
 
 def test_a_size_beside_a_preset_overrides_it() -> None:
-    assert ModelSpec(preset="tiny", layers=3).sizes() == {"layers": 3, "width": 128, "heads": 4, "mlp_width": 512}
+    sizes = {"layers": 3, "width": 128, "heads": 4, "kv_heads": 4, "head_width": 32, "mlp_width": 512}
+    assert ModelSpec(preset="tiny", layers=3).sizes() == sizes
+    assert ModelSpec(preset="tiny", kv_heads=2, head_width=64).sizes() == sizes | {
+        "layers": 2,
+        "kv_heads": 2,
+        "head_width": 64,
+    }
+
+
+def test_a_schedule_longer_than_the_epochs_is_found_once_the_rows_are_known() -> None:
+    training = TrainingSpec(epochs=2, rows=4, warmup_steps=6)
+    assert training.total_steps(11) == 6
+    with pytest.raises(SpecError, match=r"^training: a schedule of 6 warm-up and 0 decay steps is longer than the run"):
+        training.total_steps(10)
+
+
+def test_a_step_of_more_rows_than_there_are_is_refused() -> None:
+    TrainingSpec(steps=1, rows=4, row_tokens=8).check_rows(4)
+    with pytest.raises(
+        SpecError, match=r"^training\.rows: a step takes 4 rows, but the dataset is packed in 3 rows of 8 "
+    ):
+        TrainingSpec(steps=1, rows=4, row_tokens=8).check_rows(3)
 
 
 @pytest.mark.parametrize("reference", ["a/b", "set.jsonl", "./x", "run.toml", "x.jsonl.gz"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -165,8 +166,11 @@ class TrainingSpec(StrictTable):
 
         >>> TrainingSpec(epochs=2, rows=4).total_steps(5), TrainingSpec(steps=7).total_steps(5)
         (3, 7)
+        >>> TrainingSpec(epochs=1.1, rows=1).total_steps(10)
+        11
         """
-        steps = self.steps or math.ceil((self.epochs or 0) * rows / self.rows)
+        # By the number as it is written: as a float, 1.1 times 10 is a little over 11.
+        steps = self.steps or math.ceil(Fraction(str(self.epochs)) * rows / self.rows)
         if too_long := self._too_long(steps):
             raise SpecError(f"training: {too_long}")
         return steps
