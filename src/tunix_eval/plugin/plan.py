@@ -1,4 +1,4 @@
-"""The plan: what every item needs, what is recorded already, and every mistake that can be known before training."""
+"""The plan: what every item needs, what is recorded already, and what a session will do for it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import pytest
 from tunix_eval.errors import BaselineError, TunixEvalError
 from tunix_eval.gate import baseline_runs, needed
 from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparable_baseline
+from tunix_eval.plugin.checks import check_training, checked, gate_specs, skipped
 from tunix_eval.plugin.determinism import Twice, twice_of
-from tunix_eval.plugin.gating import AGAINST_BASELINE, check_gate, compared_spec, gate_evalset, seeds_of
+from tunix_eval.plugin.gating import AGAINST_BASELINE, gate_evalset
 from tunix_eval.plugin.items import fixtures_of
 from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.needs import Need, need_of
-from tunix_eval.plugin.prepare import make_format
-from tunix_eval.plugin.room import check_resume, check_room, size_text
-from tunix_eval.plugin.rows import Note, missing_run
+from tunix_eval.plugin.room import size_text
+from tunix_eval.plugin.rows import Note
 from tunix_eval.plugin.session import Session
-from tunix_eval.plugin.sources import PredictionsFile
 from tunix_eval.plugin.state import TWICE_KEY
 from tunix_eval.records import Evalset
 from tunix_eval.specs import AnySpec, GateSpec, RunSpec
@@ -106,7 +105,7 @@ class Plan:
 def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item] = ()) -> Plan:
     """Resolve what the items' markers and run files ask for against the registry and the records."""
     plan = Plan()
-    checked: dict[Any, Need] = {}
+    known: dict[Any, Need] = {}
     told: dict[str, str] = {}
     refused = _update_refusals(session, items, deselected) if session.options.update_baselines else {}
     for item in items:
@@ -125,10 +124,10 @@ def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequen
             need.gated,
             need.error,
         )
-        if key not in checked:
-            checked[key] = _checked(session, need)
-            _add(session, plan, checked[key])
-        need = _with_twice(session, plan, item, _with_device(session, item, checked[key]))
+        if key not in known:
+            known[key] = checked(session, need)
+            _add(session, plan, known[key])
+        need = _with_twice(session, plan, item, _with_device(session, item, known[key]))
         plan.needs[item.nodeid] = _told_once(need, item.nodeid, told)
         plan.bodies = plan.bodies or "tunix_train" in fixtures_of(item)
     _note_left_out(session, plan, items, deselected)
@@ -192,87 +191,6 @@ def broken_plan(items: Sequence[pytest.Item], error: TunixEvalError) -> Plan:
     return Plan({nodeid: _told_once(need, nodeid, told) for nodeid, need in needs.items()})
 
 
-def _checked(session: Session, need: Need) -> Need:
-    """Find every mistake that can be known now; a need with an error trains nothing."""
-    if need.error:
-        return need
-    try:
-        _check_data(session, need)
-        if need.run:
-            return _check_run(session, need, need.the_spec())
-        return need
-    except TunixEvalError as error:
-        return replace(need, error=str(error))
-
-
-def _check_data(session: Session, need: Need) -> None:
-    spec = need.spec
-    if spec is not None:
-        session.check_needs(spec)
-        if isinstance(spec, RunSpec):
-            session.prepared(spec)
-        for reference in spec.evalsets:
-            session.library.evalset(reference)
-    if need.dataset is not None:
-        session.library.dataset(need.dataset, folder=need.folder)
-    if need.renderer is not None:
-        make_format(session.registry, renderer=need.renderer, tokenizer="bytes", style=None)
-    if need.evalset is not None:
-        _check_evalset(session, spec, session.library.evalset(need.evalset, folder=need.folder))
-
-
-def _check_evalset(session: Session, spec: AnySpec | None, evalset: Evalset) -> None:
-    """Find out now whether a spec may be judged on an evalset, and whether predictions are of its items."""
-    if isinstance(spec, RunSpec):
-        session.prepared(spec).check_contamination(evalset)
-    elif spec is not None:
-        source = session.source(spec)
-        if isinstance(source, PredictionsFile):
-            source.completions(evalset)
-
-
-def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
-    truncated = isinstance(spec, RunSpec) and session.identity(spec).stop_after is not None
-    specs = [spec]
-    for gate in need.gates:
-        check_gate(session, spec, gate, compared_spec(session, gate, need.folder))
-        evalset = gate_evalset(session, spec, gate, need.evalset)
-        _check_evalset(session, spec, evalset)
-        if gate.rule in AGAINST_BASELINE and not truncated:
-            if session.options.update_baselines:
-                baseline_specs(session, spec, evalset)
-            else:
-                comparable_baseline(session, spec, evalset, gate.metric)
-        specs += _gate_specs(session, need, spec, gate)
-    for one in specs:
-        if not isinstance(one, RunSpec):
-            session.source(one)
-        elif session.recorded(one) is None:
-            if not session.options.train:
-                return _skipped(session, need, missing_run(one, session.identity(one)))
-            _check_training(session, one)
-            check_resume(session, one)
-    return need
-
-
-def _check_training(session: Session, spec: RunSpec) -> None:
-    session.identity(spec)
-    session.prepared(spec).check_rows(session.options.mesh or {})
-    check_room(session, spec)
-
-
-def _gate_specs(session: Session, need: Need, spec: AnySpec, gate: GateSpec) -> list[AnySpec]:
-    """Return the specs whose completions a gate looks at for certain; no_worse may ask for fresh seeds beside them."""
-    other = compared_spec(session, gate, need.folder)
-    return [*seeds_of(spec, gate.runs), *(seeds_of(other, gate.runs) if other else [])]
-
-
-def _skipped(session: Session, need: Need, reason: str) -> Need:
-    if session.options.require and need.gated:
-        return replace(need, error=f"{reason} (--tunix-require: a gate may not be skipped)")
-    return replace(need, skip=reason)
-
-
 def _told_once(need: Need, nodeid: str, told: dict[str, str]) -> Need:
     """Name the earlier item that has the same error, and shorten one of many lines."""
     if need.error is None:
@@ -297,7 +215,7 @@ def _with_device(session: Session, item: pytest.Item, need: Need) -> Need:
     if session.device.platform == kind and session.device.count >= count:
         return need
     here = f"{session.device.count} of {session.device.platform}"
-    return _skipped(session, need, f"needs {count} of {kind}; the session has {here}")
+    return skipped(session, need, f"needs {count} of {kind}; the session has {here}")
 
 
 def _with_twice(session: Session, plan: Plan, item: pytest.Item, need: Need) -> Need:
@@ -309,8 +227,8 @@ def _with_twice(session: Session, plan: Plan, item: pytest.Item, need: Need) -> 
         if asked is None:
             return need
         if not session.options.train:
-            return _skipped(session, need, f"trains '{asked.spec.name}' twice; do it with: pytest --tunix-train")
-        _check_training(session, asked.spec)
+            return skipped(session, need, f"trains '{asked.spec.name}' twice; do it with: pytest --tunix-train")
+        check_training(session, asked.spec)
     except TunixEvalError as error:
         return replace(need, error=str(error))
     item.stash[TWICE_KEY] = plan.twice[item.nodeid] = asked
@@ -323,7 +241,7 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
         return
     specs: list[AnySpec] = [need.spec]
     for gate in need.gates:
-        specs += _gate_specs(session, need, need.spec, gate)
+        specs += gate_specs(session, need, need.spec, gate)
         truncated = isinstance(need.spec, RunSpec) and session.identity(need.spec).stop_after
         if gate.rule in AGAINST_BASELINE and session.options.update_baselines and not truncated:
             specs += baseline_specs(session, need.spec, gate_evalset(session, need.spec, gate, need.evalset))
