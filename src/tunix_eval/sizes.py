@@ -10,18 +10,31 @@ FLOAT = 4
 PARAMETER_COPIES = {
     "adafactor": 0.0,
     "adagrad": 1.0,
+    "adan": 4.0,
+    "ademamix": 3.0,
+    "amsgrad": 3.0,
+    "cocob": 5.0,
+    "dadapt_adamw": 3.0,
+    "dog": 1.0,
+    "dowg": 1.0,
     "fromage": 0.0,
+    "lars": 1.0,
     "lion": 1.0,
+    "madgrad": 3.0,
     "muon": 1.0,
-    "noisy_sgd": 0.0,
+    "novograd": 1.0,
+    "optimistic_adam_v2": 3.0,
+    "optimistic_gradient_descent": 1.0,
+    "prodigy": 4.0,
     "rmsprop": 1.0,
     "sgd": 0.0,
     "sign_sgd": 0.0,
-    "sm3": 1.0,
-    "yogi": 2.0,
+    "signum": 1.0,
 }
 """What an optimizer remembers of each parameter; the others, as adamw, a mean and a mean of squares."""
 OTHER_COPIES = 2.0
+WITH_MOMENTUM = ("adafactor", "rmsprop", "sgd")
+"""Those that remember one number more where optimizer_options.momentum is given."""
 CHUNK_LOGITS = {"cpu": 2**25}
 """Logits that are held at once, by platform. On two cores more of them are no quicker."""
 OTHER_CHUNK_LOGITS = 2**27
@@ -45,16 +58,30 @@ def parameter_count(model: ModelSpec, vocab_size: int) -> int:
 def memory_bytes(model: ModelSpec, training: TrainingSpec, vocab_size: int, platform: str = "cpu") -> int:
     """Return about how many bytes a training holds at its peak, on one device, the runtime's own apart.
 
-    Right to within a factor of 1.5 of what XLA plans on the CPU, where it is more than some megabytes.
+    Right to within a factor of 1.5 of what XLA plans on the CPU, where it is more than some megabytes. There, what is
+    being written to a checkpoint takes memory as well.
     """
     weights = parameter_count(model, vocab_size) * FLOAT
-    copies = PARAMETER_COPIES.get(training.optimizer, OTHER_COPIES)
+    copies = optimizer_copies(training)
     # Weights, gradients and what the optimizer remembers; with micro-batches the sum of the gradients, too.
     state = weights * (2 + copies + (1 if training.accumulate > 1 else 0))
+    if platform == "cpu":
+        state += weights * (1 + copies + (1 if training.keep == "best" else 0))
     batches = training.steps_per_dispatch * training.rows * training.row_tokens * 13
     return int(
         state + batches + max(_activations(model, training, platform), _loss(model, training, vocab_size, platform))
     )
+
+
+def optimizer_copies(training: TrainingSpec) -> float:
+    """Return how many numbers the optimizer remembers of each parameter.
+
+    >>> optimizer_copies(TrainingSpec(steps=1)), optimizer_copies(TrainingSpec(steps=1, optimizer="sgd"))
+    (2.0, 0.0)
+    """
+    copies = PARAMETER_COPIES.get(training.optimizer, OTHER_COPIES)
+    has_momentum = training.optimizer in WITH_MOMENTUM and training.optimizer_options.get("momentum") is not None
+    return copies + (1.0 if has_momentum else 0.0)
 
 
 def chosen_chunk(tokens: int, vocab_size: int, platform: str) -> int:
