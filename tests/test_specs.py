@@ -116,6 +116,16 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
             "training: a schedule of 8 warm-up and 3 decay steps is longer than the run of 10 steps",
         ),
         ("[model]", "[generation]\ntop_k = 4\n[model]", "generation: top_k changes nothing at temperature 0; give a "),
+        (
+            "[model]",
+            "[generation]\ntemperature = 1e-50\n[model]",
+            "generation.temperature: 1e-50 is too near to 0 to divide by; take 0, or 1e-6 or more",
+        ),
+        (
+            "[model]",
+            "[generation]\ntop_p = 1e-50\n[model]",
+            "generation.top_p: Input should be greater than or equal to",
+        ),
         ("value = 0.9", "", "gates, number 1: at_least needs value"),
         ("value = 0.9", "value = 0.9\nmargin = 0.1", "gates, number 1: at_least takes no margin"),
         ("value = 0.9", 'value = 0.9\nthan = "b"', "gates, number 1: at_least takes no than"),

@@ -210,11 +210,11 @@ class GenerationSpec(StrictTable):
     max_new_tokens: int = Field(default=256, ge=1)
     rows: int = Field(default=64, ge=1)
     """Prompts decoded at once; short batches are padded, so that it never depends on the number of items."""
-    temperature: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0, le=1e6)
     """Logits are divided by this before a token is drawn; 0 takes the likeliest token."""
-    top_k: int | None = Field(default=None, ge=1)
+    top_k: int | None = Field(default=None, ge=1, lt=2**31)
     """Only the so many likeliest tokens are drawn from."""
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_p: float | None = Field(default=None, ge=1e-9, le=1)
     """Only the likeliest tokens whose probabilities just reach this sum are drawn from."""
     min_p: float | None = Field(default=None, ge=0, le=1)
     """Only tokens at least this fraction as probable as the likeliest one are drawn from."""
@@ -224,6 +224,13 @@ class GenerationSpec(StrictTable):
     """Of the draws; each item and repeat has draws of its own, whatever else is in the batch."""
     repeats: int = Field(default=1, ge=1)
     """Completions an item; several need a temperature."""
+
+    @field_validator("temperature")
+    @classmethod
+    def _is_more_than_float32_rounds_to_zero(cls, value: float) -> float:
+        if 0 < value < 1e-6:
+            raise ValueError(f"{value:g} is too near to 0 to divide by; take 0, or 1e-6 or more")
+        return value
 
     @model_validator(mode="after")
     def _repeats_measure_something(self) -> GenerationSpec:
