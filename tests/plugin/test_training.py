@@ -311,11 +311,15 @@ def test_a_run_that_stopped_early_is_complete_and_another_begins_from_it(project
     assert second["recipe"]["model"]["init_from"] == first["run_id"]
     assert str(project.path) not in json.dumps(second)
 
-    wider = more.replace("INITIAL", str(path.parent.relative_to(project.path))).replace("width = 16", "width = 32")
-    project.write("more.toml", wider)
-    result = project.run_apart("--tunix-train")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*model.init_from: *in the checkpoint*its model has width 16 (here 32)*"])
+    from_path = more.replace("INITIAL", str(path.parent.relative_to(project.path)))
+    for other, said in (
+        (from_path.replace("width = 16", "width = 32", 1), "width is 16 in run *, but 32 here; give *width = 16*"),
+        (from_path.replace("[model]", "[model]\nrope_theta = 1e6"), "rope_theta is 10000.0 in run *, but 1000000.0 *"),
+    ):
+        project.write("more.toml", other)
+        result = project.run_apart("--tunix-train")
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines([f"*model.init_from: {said}"])
 
 
 def test_a_change_of_renderer_and_tokenizer_since_the_initial_run_is_noted() -> None:

@@ -33,6 +33,10 @@ _PLUGIN = "tunix_eval_stopping"
 _ASKED = "asked"
 
 
+RECENT = 20
+"""Dispatches by which the next one is foreseen; a hiccup before them is forgotten."""
+
+
 class Stop(NamedTuple):
     """What stops a training."""
 
@@ -89,12 +93,12 @@ class Watch:
         self._longest_save = max(seconds, self._longest_save or 0.0)
 
     def seconds_needed(self) -> float:
-        """Return how long another dispatch and a checkpoint may take, by the longest of each so far.
+        """Return how long another dispatch and a checkpoint may take, by the longest of the recent ones.
 
         The first dispatch counts only until there is a second, since it is measured together with the compilation; a
         checkpoint counts as a dispatch until there is one.
         """
-        longest = max(self._dispatches[1:] or self._dispatches, default=0.0)
+        longest = max(self._dispatches[1:][-RECENT:] or self._dispatches, default=0.0)
         return longest + (longest if self._longest_save is None else self._longest_save)
 
 

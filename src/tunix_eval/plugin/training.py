@@ -42,6 +42,7 @@ def initial_run(spec: RunSpec, store: Store) -> InitialRun | None:
 
     Raises:
         ArtifactError: there is no such run.
+        SpecError: its model is another one.
     """
     reference = spec.model.init_from
     if reference is None:
@@ -57,7 +58,21 @@ def initial_run(spec: RunSpec, store: Store) -> InitialRun | None:
             f"'{spec.name}': model.init_from: {directory} holds no finished run; name a run's id, or the path of a "
             "directory with run_manifest.json"
         )
+    _check_same_model(spec, manifest)
     return InitialRun(directory, manifest)
+
+
+def _check_same_model(spec: RunSpec, initial: RunManifest) -> None:
+    """Refuse weights that would fit and mean something else, such as those of other heads or wave lengths."""
+    wanted = spec.model.model_dump() | spec.model.sizes()
+    for name in ("layers", "width", "heads", "kv_heads", "head_width", "mlp_width", "rope_theta", "qk_norm", "tied"):
+        value = wanted[name]
+        found = initial.model.get(name, value)
+        if found != value:
+            raise SpecError(
+                f"'{spec.name}': model.init_from: {name} is {found} in run {initial.run_id}, but {value} here; "
+                f"give [model] {name} = {str(found).lower()}"
+            )
 
 
 @dataclass(frozen=True)
