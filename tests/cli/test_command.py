@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import subprocess
@@ -138,9 +137,7 @@ def test_a_closed_pipe_is_quiet(records: Records, words: list[str]) -> None:
 def test_an_interrupt_is_one_line_and_leaves_nothing_behind(records: Records) -> None:
     words = ["ingest", "-", "--out", "b.jsonl"]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    # Where the tests are a shell's background job, interrupts are ignored, and children inherit that.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    command = subprocess.Popen([SCRIPT, *words], **pipes, text=True, preexec_fn=heed)
+    command = subprocess.Popen([SCRIPT, *words], **pipes, text=True)
     assert command.stdin
     command.stdin.write("{}\n" * 100_000)  # More than a pipe holds: what is left shows that it reads.
     command.send_signal(signal.SIGINT)

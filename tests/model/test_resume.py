@@ -48,8 +48,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, make_job):
     process.stdout.close()
     assert not (killed.directory / "checkpoint-final").exists()
     result = FlaxTrainer().train(killed, on_progress=lambda progress: None)
+    # How far the last finished checkpoint is behind the metrics depends on the disk.
     assert result.resumed_from is not None
-    assert 12 <= result.resumed_from < 60
+    assert 0 < result.resumed_from < 60
     expected = FlaxTrainer().train(whole, on_progress=lambda progress: None)
     assert result.weights_sha256 == expected.weights_sha256
     lines, whole_lines = (read_metrics(job.directory / "metrics.jsonl") for job in (killed, whole))
