@@ -22,7 +22,7 @@ EXAMPLE = "examples/quickstart"
 
 def session(artifacts: str) -> tuple[float, str]:
     """Run the quickstart against an artifacts directory; return wall seconds and pytest's closing line."""
-    command = [sys.executable, "-m", "pytest", "--tunix-train", EXAMPLE, "--tunix-artifacts", artifacts]
+    command = [sys.executable, "-m", "pytest", "--tunix-train", EXAMPLE, f"--tunix-artifacts={artifacts}"]
     start = time.perf_counter()
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     elapsed = time.perf_counter() - start
