@@ -35,4 +35,8 @@ def test_a_controller_shows_what_workers_send_and_waits_for_the_rest_of_a_line(
 
 def test_a_worker_that_cannot_write_goes_on(tmp_path: Path) -> None:
     Outbox(tmp_path.joinpath("x")).line("first")
-    Outbox(tmp_path.joinpath("x", "below-a-file.jsonl")).line("text")
+    Outbox(tmp_path.joinpath("x", "below-a-file.jsonl")).line("second")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    written = tmp_path.joinpath("x").read_text(encoding="utf-8")
+    assert "first" in written
+    assert "second" not in written

@@ -23,6 +23,7 @@ row_tokens = 48
 def test_a_plan_says_parameters_and_memory_where_they_are_known(project: Project) -> None:
     project.write("sums.toml", SUMS.format(rows=16))
     result = project.run("--tunix-train", "--tunix-plan", "sums.toml", "words.toml")
+    assert result.ret == pytest.ExitCode.OK
     result.stdout.re_match_lines(
         [
             r"  train  sums  \w{16}  600 steps  0\.6M parameters, about \d+ MB$",
