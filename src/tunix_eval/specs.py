@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,7 +28,21 @@ PRESETS: dict[str, dict[str, int]] = {
 _SIZES = ("layers", "width", "heads", "mlp_width")
 
 
-class ModelSpec(StrictTable):
+class _Part(StrictTable):
+    """A table of a run file, of which some keys say something only beside others."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_takes_such_a_key_out(cls, table: Any) -> Any:
+        # An override that idles a key of its run file, as init_from does init_std, has no other way.
+        if not isinstance(table, dict):
+            return table
+        idle = {one.name for one in _IDLE if one.name in cls.model_fields}
+        out = {name for name in idle if cls.model_fields[name].default is not None}
+        return {name: value for name, value in table.items() if value is not None or name not in out}
+
+
+class ModelSpec(_Part):
     """The decoder: a preset, or its sizes one by one; a size beside a preset overrides it."""
 
     preset: Literal["tiny", "small", "base", "medium"] | None = None
@@ -80,7 +95,7 @@ class ModelSpec(StrictTable):
         return sizes
 
 
-class TrainingSpec(StrictTable):
+class TrainingSpec(_Part):
     """How the weights are fitted."""
 
     steps: int | None = Field(default=None, ge=1)
@@ -152,8 +167,6 @@ class TrainingSpec(StrictTable):
     def _parts_fit_together(self) -> TrainingSpec:
         if self.rows % self.accumulate:
             raise ValueError(f"{self.rows} rows are no multiple of accumulate = {self.accumulate}")
-        if self.decay_steps is not None and self.schedule != "wsd":
-            raise ValueError(f'decay_steps is given, but the schedule is {self.schedule}; it belongs to "wsd"')
         if self.steps is not None and (too_long := self._too_long(self.steps)):
             raise ValueError(too_long)
         return self
@@ -295,7 +308,7 @@ class GateSpec(StrictTable):
             if getattr(self, name) is None:
                 raise ValueError(f"{self.rule} needs {name}")
         odd = sorted(self.model_fields_set - {"rule", "metric", "evalset", *needed, *taken})
-        if odd := [name for name in odd if getattr(self, name) is not None]:
+        if odd := [name for name in odd if _is_said(self, name)]:
             takes = ", ".join(("evalset", *needed, *taken))
             raise ValueError(f"{self.rule} takes no {odd[0]}; it takes {takes}")
         if self.rule == "non_inferior" and not self.margin:
@@ -366,6 +379,78 @@ class RunSpec(EvalSpec):
     model: ModelSpec
     training: TrainingSpec
     generation: GenerationSpec = GenerationSpec()
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> RunSpec:
+        for idle in _IDLE:
+            table: _Part = getattr(self, idle.table)
+            if not idle.has_effect(self) and _is_said(table, idle.name):
+                raise ValueError(
+                    f"{idle.table}.{idle.name} is {getattr(table, idle.name)!r} and changes nothing: {idle.reason}, "
+                    f"or take {idle.name} out (in an override: None)"
+                )
+        return self
+
+
+class _Idle(NamedTuple):
+    """A key that has an effect only beside others."""
+
+    table: Literal["model", "training"]
+    name: str
+    has_effect: Callable[[RunSpec], bool]
+    reason: str
+    """Why it has none, and what would give it one."""
+
+
+# A run file's alone: a record of what was trained is read whatever it says.
+_IDLE = (
+    _Idle(
+        "training",
+        "spike_factor",
+        lambda run: run.training.spike != "ignore",
+        'training.spike is "ignore"; give spike = "stop" or "skip"',
+    ),
+    _Idle(
+        "training",
+        "final_learning_rate",
+        lambda run: run.training.schedule != "constant",
+        'training.schedule is "constant"; choose another schedule',
+    ),
+    _Idle(
+        "training",
+        "decay_steps",
+        lambda run: run.training.schedule == "wsd",
+        'it is of training.schedule = "wsd"; choose that schedule',
+    ),
+    _Idle(
+        "training",
+        "holdout_steps",
+        lambda run: run.holdout is not None,
+        "there is no holdout; give one, such as holdout = 0.05",
+    ),
+    _Idle(
+        "training",
+        "options",
+        lambda run: run.trainer != "flax",
+        "trainer flax takes none; choose the trainer that they are for",
+    ),
+    _Idle(
+        "model",
+        "init_std",
+        lambda run: run.model.init_from is None,
+        "the weights begin as those of model.init_from; take that out",
+    ),
+)
+
+
+def _is_said(table: StrictTable, name: str) -> bool:
+    """Tell whether someone asked for something by a key."""
+    value, field = getattr(table, name), type(table).model_fields[name]
+    # What has every key was written out by a program: there a default is nobody's wish.
+    written_out = table.model_fields_set == type(table).model_fields.keys()
+    if value in (None, {}) or (written_out and value == field.default):
+        return False
+    return name in table.model_fields_set
 
 
 class CheckpointSpec(EvalSpec):
