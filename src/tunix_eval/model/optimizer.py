@@ -184,6 +184,11 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
 
 def _try(optimizer: optax.GradientTransformation) -> None:
     """Trace one update on shapes alone, so that an option of a wrong type is found before training."""
-    weights = {"embedding": jnp.zeros((3, 2)), "matrix": jnp.zeros((2, 2)), "vector": jnp.zeros(2)}
+    shapes = {"embedding": (3, 2), "matrix": (2, 2), "vector": (2,)}
+    # Without arrays no device wakes: a plan may ask, in every one of several processes.
+    weights = {
+        name: jax.ShapeDtypeStruct(shape, jnp.float32)  # type: ignore[no-untyped-call]
+        for name, shape in shapes.items()
+    }
     with jax.numpy_dtype_promotion("standard"):
         jax.eval_shape(lambda w: optimizer.update(w, optimizer.init(w), w), weights)
