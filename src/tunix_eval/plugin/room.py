@@ -15,13 +15,13 @@ from tunix_eval.sizes import check_memory, memory_bytes, parameter_count, shown_
 from tunix_eval.specs import RunSpec
 
 if TYPE_CHECKING:
-    from tunix_eval.plugin.session import Session
+    from tunix_eval.plugin.runs import Runs
 
 _OWN_TRAINER = "flax"
 """Of other trainers neither the size nor the checkpoints are known from the run file."""
 
 
-def check_room(session: Session, spec: RunSpec) -> None:
+def check_room(session: Runs, spec: RunSpec) -> None:
     """Refuse a training that cannot fit: no place to write, too little disk, too little memory.
 
     Raises:
@@ -56,7 +56,7 @@ def check_room(session: Session, spec: RunSpec) -> None:
             raise SpecError(f"run '{spec.name}' ({run_id}): {error}") from None
 
 
-def check_resume(session: Session, spec: RunSpec) -> None:
+def check_resume(session: Runs, spec: RunSpec) -> None:
     """Refuse a step that no checkpoint is of."""
     step = session.options.resume_from
     if step is None or spec.trainer != _OWN_TRAINER:
@@ -72,7 +72,7 @@ def check_resume(session: Session, spec: RunSpec) -> None:
         )
 
 
-def size_text(session: Session, spec: RunSpec) -> str | None:
+def size_text(session: Runs, spec: RunSpec) -> str | None:
     """Say how large a training is: `0.5M parameters, about 60 MB`; None where nobody knows before it is trained."""
     if spec.trainer != _OWN_TRAINER:
         return None

@@ -1,11 +1,8 @@
-"""One session's state: what was asked, what is known, and every stage composed on first use."""
+"""One session's state: its runs, and what their completions are worth, composed on first use."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,8 @@ import msgspec
 import pytest
 
 from tunix_eval.digest import canonical_json
-from tunix_eval.errors import ArtifactError, RunMissingError, SpecError
+from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.plugin import device as devices
-from tunix_eval.plugin.compiled import CompiledPrograms
-from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.evaluation import (
     Evaluation,
     Question,
@@ -29,49 +24,26 @@ from tunix_eval.plugin.evaluation import (
 )
 from tunix_eval.plugin.library import Library
 from tunix_eval.plugin.options import Options
-from tunix_eval.plugin.prepare import Prepared, format_of_spec, prompts_sha256, refuse_contamination
+from tunix_eval.plugin.prepare import prompts_sha256, refuse_contamination
 from tunix_eval.plugin.progress import shown
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.reporting import say
-from tunix_eval.plugin.room import size_text
-from tunix_eval.plugin.rows import Note, Row, eval_rows, missing_run, predictions_row, run_row, warnings_of
-from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
-from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY, SESSION_KEY
-from tunix_eval.plugin.stopping import Stopping, Watch
-from tunix_eval.plugin.training import (
-    Identity,
-    check_supported,
-    environment,
-    identify,
-    initial_run,
-    job_of,
-    notes_of,
-    train,
-)
-from tunix_eval.records import Evalset, Model, Progress, Trainer
+from tunix_eval.plugin.rows import Note, Row, eval_rows, run_row, warnings_of
+from tunix_eval.plugin.runs import Runs
+from tunix_eval.plugin.sources import PredictionsFile, Run, Source
+from tunix_eval.plugin.state import SESSION_KEY
+from tunix_eval.plugin.training import check_supported, environment
+from tunix_eval.records import Evalset, Model
 from tunix_eval.report import delta_report
-from tunix_eval.settings import Settings, read_settings
-from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
-from tunix_eval.store import RunManifest, StartedRun, Store, verify_run, write_atomic
+from tunix_eval.settings import read_settings
+from tunix_eval.specs import AnySpec, PredictionsSpec
+from tunix_eval.store import Store, verify_run, write_atomic
 
 
 @dataclass
-class Session:
-    """What a process knows. Everything is looked up once; nothing is trained that is already recorded."""
+class Session(Runs):
+    """What a process knows: its runs, and beside them their evaluations, each made once."""
 
-    config: pytest.Config
-    options: Options
-    settings: Settings
-    registry: Registry
-    root: Path
-    store: Store
-    notify: Callable[[str], None]
-    rows: list[Row]
-    """What happened since the last test report; the reporter takes it along."""
-    library: Library
-    """The run files, datasets and evalsets that were read."""
-    _prepared: dict[str, Prepared] = field(default_factory=dict)
-    _sources: dict[str, Source] = field(default_factory=dict)
     _models: dict[tuple[str, Weights], Model] = field(default_factory=dict)
     _evaluations: dict[str, Evaluation] = field(default_factory=dict)
     needs: dict[Any, Any] = field(default_factory=dict)
@@ -97,213 +69,6 @@ class Session:
                 library=Library(config.rootpath, registry, options.seed, rows.append),
             )
         return config.stash[SESSION_KEY]
-
-    @property
-    def device(self) -> Device:
-        """What the session runs on, chosen at first use unless the command line has chosen already."""
-        if DEVICE_KEY not in self.config.stash:
-            request = self.options.device or self.settings.device
-            self.config.stash[DEVICE_KEY] = devices.choose(request, self.options.host_devices, self.options.mesh)
-        return self.config.stash[DEVICE_KEY]
-
-    def prepared(self, spec: RunSpec) -> Prepared:
-        """Return a spec with its data."""
-        judging = {"evalsets", "gates", "generation", "scorers", "answer", "correction"}
-        key = canonical_json(spec.model_dump(mode="json", exclude=judging))
-        if key not in self._prepared:
-            holdout = self.library.dataset(spec.holdout) if isinstance(spec.holdout, str) else None
-            form = format_of_spec(self.registry, spec)
-            self._prepared[key] = Prepared(spec, self.library.dataset(spec.dataset), form, holdout)
-        return self._prepared[key]
-
-    # ------------------------------------------------------------------------------------------------------- runs
-
-    def identity(self, spec: RunSpec) -> Identity:
-        """Return the identity of the run that a spec asks for."""
-        return identify(
-            self.prepared(spec),
-            registry=self.registry,
-            device=self.device,
-            max_steps=self.options.max_steps,
-            mesh=self.options.mesh,
-            initial=initial_run(spec, self.store),
-        )
-
-    def recorded(self, spec: RunSpec) -> RunManifest | None:
-        """Return the manifest of the run that a spec asks for, if this session may use it."""
-        identity = self.identity(spec)
-        if self.options.retrain and not self._retrained(identity.run_id).exists():
-            return None
-        return self.store.find_run(identity.run_id)
-
-    def source(self, spec: AnySpec) -> Source:
-        """Return what writes the completions that a spec judges; a run that is missing is trained.
-
-        Raises:
-            RunMissingError: it is a run, not recorded, and --tunix-train was not given.
-        """
-        if isinstance(spec, RunSpec):
-            return self.run(spec)
-        key = canonical_json([type(spec).__name__, spec.model_dump(mode="json", exclude={"gates", "evalsets"})])
-        if key not in self._sources:
-            if isinstance(spec, CheckpointSpec):
-                run = open_checkpoint(spec, self.store, self.registry, self.root)
-                self._sources[key] = run
-                self.rows.append(run_row(run, "checkpoint"))
-            else:
-                predictions = open_predictions(spec, self.store)
-                self._sources[key] = predictions
-                self.rows += [predictions_row(predictions), Note(predictions.keys_taken)]
-        return self._sources[key]
-
-    def weights(self, spec: AnySpec) -> Run:
-        """Return the run or checkpoint that a spec judges.
-
-        Raises:
-            SpecError: it judges predictions, which have no weights.
-        """
-        source = self.source(spec)
-        if isinstance(source, PredictionsFile):
-            raise SpecError(
-                f"'{spec.name}' judges predictions, behind which there is no run here; take tunix_completions, "
-                "tunix_scorecard, tunix_case or tunix_gate"
-            )
-        return source
-
-    def recorded_run(self, spec: RunSpec, manifest: RunManifest) -> Run:
-        """Return a run that is recorded, as one of a spec's seeds."""
-        own = spec.model_copy(update={"seed": manifest.seed})
-        return self._kept(own, manifest.run_id, lambda: (manifest, "reused"))
-
-    def run(self, spec: RunSpec) -> Run:
-        """Return the run that a spec asks for; train it, once whatever the number of processes, if it is missing.
-
-        Raises:
-            RunMissingError: it is not recorded and --tunix-train was not given.
-        """
-        identity = self.identity(spec)
-
-        def find() -> tuple[RunManifest, str]:
-            manifest = self.recorded(spec)
-            if manifest is not None:
-                return manifest, "reused"
-            if not self.options.train:
-                raise RunMissingError(missing_run(spec, identity))
-            return self._train(spec, identity)
-
-        return self._kept(spec, identity.run_id, find)
-
-    def _kept(self, spec: RunSpec, run_id: str, find: Callable[[], tuple[RunManifest, str]]) -> Run:
-        """Return a spec's run, found and reported once."""
-        key = canonical_json([run_id, spec.name, spec.generation.model_dump(mode="json"), spec.answer])
-        if key not in self._sources:
-            manifest, action = find()
-            self._sources[key] = run = self._opened(spec, manifest)
-            self.rows += [run_row(run, action), *map(Note, notes_of(manifest, spec.name))]
-        found = self._sources[key]
-        assert isinstance(found, Run)
-        return found
-
-    def _opened(self, spec: RunSpec, manifest: RunManifest) -> Run:
-        prepared = self.prepared(spec)
-        directory = self.store.run_directory(manifest.run_id)
-        return Run(
-            kind="training",
-            spec=spec,
-            manifest=manifest,
-            directory=self.store.records_directory(manifest.run_id, spec.name, manifest.recipe["name"]),
-            checkpoint=directory,
-            format=prepared.format,
-            job=replace(job_of(prepared, self.identity(spec), self.store), directory=directory),
-            trainer=spec.trainer,
-            prepared=prepared,
-        )
-
-    def _train(self, spec: RunSpec, identity: Identity) -> tuple[RunManifest, str]:
-        named = f"run '{spec.name}' ({identity.run_id})"
-        again = f"run again{' without --tunix-retrain' if self.options.retrain else ''} to go on"
-        stopping = Stopping.of(self.config)
-        with contextlib.ExitStack() as held:
-            left = stopping.seconds_left()
-            try:
-                held.enter_context(self.store.lock(f"run-{identity.run_id}", wait=True if left is None else left))
-            except ArtifactError:
-                # Another session trains it, for longer than this one has time.
-                stopping.refuse(named, identity.run_id, again)
-                raise
-            manifest = self.recorded(spec)
-            if manifest is not None:
-                return manifest, "reused"
-            with stopping.training(named, identity.run_id, again=again) as watch:
-                manifest = self._train_now(spec, identity, watch)
-        return manifest, "resumed" if manifest.resumed_from else "trained"
-
-    def _train_now(self, spec: RunSpec, identity: Identity, watch: Watch) -> RunManifest:
-        if self.options.retrain:
-            self.store.set_aside(identity.run_id)
-        prepared = self.prepared(spec)
-        total = f"{prepared.total_steps} steps on {self.device.platform}"
-        steps = f"{identity.stop_after} of {total}" if identity.stop_after else total
-        size = size_text(self, spec)
-        sized = f"; {size}" if size else ""
-        self.notify(f"training {spec.name} ({identity.run_id}): seed {spec.seed}, {steps}{sized}")
-        planned = identity.stop_after or prepared.total_steps
-        source = spec.model.init_from and Path(spec.model.init_from).name
-        started = StartedRun(name=spec.name, seed=spec.seed, steps=planned, init_from=source)
-        self.store.record_start(identity.run_id, started)
-        with shown(self.config, f"training {spec.name}", unit="step", total=planned) as update:
-
-            def on_progress(now: Progress) -> None:
-                update(now.step, f"loss {now.loss:.4f}", f"{now.tokens_per_second:,.0f} tokens/s")
-                self._programs.publish()
-
-            with self.on_device(f"training of '{spec.name}' ({identity.run_id})"):
-                manifest = train(
-                    prepared,
-                    identity,
-                    store=self.store,
-                    trainer=self.trainer(spec.trainer),
-                    source_sha256=self.registry.trainer_source(spec.trainer),
-                    device=self.device,
-                    root=self.root,
-                    on_progress=on_progress,
-                    watch=watch,
-                    resume_from=self.options.resume_from,
-                )
-        if self.options.retrain:
-            write_atomic(self._retrained(identity.run_id), "")
-        return manifest
-
-    @contextlib.contextmanager
-    def on_device(self, what: str) -> Iterator[None]:
-        """Compute on the device, alone where workers share it; what goes wrong with it is one line."""
-        alone = self.store.lock(self.device.lock) if self.device.lock else contextlib.nullcontext()
-        with alone, devices.failures_in_one_line(what, self.device):
-            yield
-
-    def trainer(self, name: str) -> Trainer:
-        """Return a trainer; what JAX compiles for it is kept."""
-        trainer = self.registry.trainer(name)
-        if self.settings.compilation_cache:
-            self._programs.open()
-        return trainer
-
-    @cached_property
-    def _programs(self) -> CompiledPrograms:
-        made = CompiledPrograms(self.store.root / "compiled", self.device)
-        self.config.add_cleanup(made.close)
-        return made
-
-    def _retrained(self, run_id: str) -> Path:
-        """Return the mark that this session has trained a run again."""
-        return self.directory / "retrained" / run_id
-
-    @property
-    def directory(self) -> Path:
-        """Where this session's own records go; workers share it."""
-        return self.store.root / "sessions" / self.config.stash[SESSION_ID_KEY]
-
-    # ------------------------------------------------------------------------------------------------- evaluation
 
     def evaluation(self, source: Source, evalset: Evalset, weights: Weights = "final") -> Evaluation:
         """Return what a source's completions are worth on an evalset, and write it into its records."""
