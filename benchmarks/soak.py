@@ -79,7 +79,7 @@ def job(directory: Path, spec: str, *, checkpoint_steps: int = 8) -> TrainingJob
     count, changed = SPECS[spec]
     draws = np.random.default_rng(0)
     rows, holdout = packed(count, draws), packed(8, draws)
-    training = {"steps": STEPS, "rows": 8, "row_tokens": ROW_TOKENS, "steps_per_dispatch": 4}
+    training: dict[str, Any] = {"steps": STEPS, "rows": 8, "row_tokens": ROW_TOKENS, "steps_per_dispatch": 4}
     return TrainingJob(
         rows=rows,
         holdout=holdout if "holdout_steps" in changed else None,
