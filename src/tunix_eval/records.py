@@ -293,8 +293,8 @@ def never() -> None:
     """Answer that nothing asks a training to stop. By name, so that a job can be pickled."""
 
 
-def unheard(seconds: float) -> None:
-    """Hear how long a checkpoint took, and do nothing."""
+def unheard(number: float) -> None:
+    """Hear how long a checkpoint took, or where a training begins, and do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +324,8 @@ class TrainingJob:
     """Asked after every dispatch. A text, the reason, means: write a checkpoint and return what was done."""
     on_saved: Callable[[float], None] = unheard
     """Told after every checkpoint how many seconds it took until it was whole."""
+    on_started: Callable[[int], None] = unheard
+    """Told once, before the first step, how many steps are done already: 0 where nothing is gone on from."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -331,8 +333,8 @@ class Progress(msgspec.Struct, frozen=True):
 
     step: int
     total_steps: int
-    loss: float
-    """Nats per supervised token."""
+    loss: float | None
+    """Nats per supervised token; None where it is not finite, or the batch had no such token."""
     tokens_per_second: float
 
 
@@ -389,8 +391,9 @@ class Model(Protocol):
         Where there is a temperature, `seeds` has one for each prompt, 0 <= seed < 2**64: equal prompts and seeds give
         equal completions, whatever else is asked for.
 
-        It may take two more, which only save time: `has_ended`, which takes the ids of a completion so far and tells
-        whether a stop text is in it, and `on_progress`, which takes how many prompts are completed.
+        It may take two more: `has_ended`, which takes the ids of a completion so far and tells whether a stop text is
+        in it, so that no more need be written; and `on_progress`, told now and then, best after every dispatch, how
+        many prompts are completed. What that raises, to end the generation, is let through.
         """
         ...
 
@@ -541,13 +544,16 @@ class RunScores(msgspec.Struct, frozen=True, kw_only=True):
     """Item id -> value; with repeats the mean over the item's completions."""
 
 
-Outcome = Literal["passed", "failed", "skipped"]
+Outcome = Literal["passed", "failed", "skipped", "stopped"]
+"""skipped: not decided, as was asked for. stopped: not decided, for the run or its completions were stopped before
+their end; the same command decides it in another session."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a gate decided, with everything that it decided from."""
 
     rule: str
+    """Empty, as the metric, where the body of a test names the gate and was stopped before it did."""
     metric: str
     run_name: str
     run_id: str
@@ -601,7 +607,13 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     total_steps: int | None = None
     wall_seconds: float | None = None
     loss: float | None = None
-    """Mean over the last 50 logged steps, nats per supervised token."""
+    """Mean over the last 50 steps that have a loss, nats per supervised token."""
+    ended: Literal["complete", "early_stopping"] = "complete"
+    """After as many steps as status says; or before, for want of progress on the holdout."""
+    best_step: int | None = None
+    """The step of the lowest holdout loss, where a training chose its weights or its end by it."""
+    resumed_from: int | None = None
+    """The step of the checkpoint that this session's training went on from."""
 
 
 class EvalRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from tunix_eval.errors import TrainingError
 from tunix_eval.model.config import DecoderConfig
@@ -20,7 +21,7 @@ from tunix_eval.model.mesh import placement
 from tunix_eval.model.metrics import MetricLine
 from tunix_eval.model.order import row_indices
 from tunix_eval.model.steps import StackedBatches, StepMetrics, TrainState, train_steps
-from tunix_eval.records import TrainingJob
+from tunix_eval.records import Batch, TrainingJob
 
 NAMED_TRACES = 100
 """An error names at most so many traces."""
@@ -55,6 +56,8 @@ class Loop:
         self.job = job
         self.config = config
         self.rows = len(job.rows.tokens)
+        self.has_loss: npt.NDArray[np.bool_] = np.any(supervised(job.rows), axis=1)
+        """bool[rows]; a step of other rows alone has no loss, though the program says 0."""
         self.total_steps = job.training.total_steps(self.rows)
         self.last_step = min(self.total_steps, job.stop_after or self.total_steps)
         self.placed = placement(job.mesh)
@@ -102,21 +105,26 @@ class Loop:
         """Return the metrics of every step of a dispatch."""
         device, training = jax.devices()[0], self.job.training
         measured = [values.tolist() for values in dispatch.metrics]
+        has_loss = self.has_loss[self._rows_of(dispatch.first, len(dispatch.tokens))].reshape(-1, training.rows)
         return [
             MetricLine(
                 step=step,
                 epoch=step * training.rows / self.rows,
-                loss=loss if math.isfinite(loss) else None,
+                loss=loss if counts and math.isfinite(loss) else None,
                 learning_rate=learning_rate,
-                grad_norm=grad_norm if math.isfinite(grad_norm) else None,
+                grad_norm=grad_norm if counts and math.isfinite(grad_norm) else None,
                 tokens=tokens,
                 tokens_per_second=sum(dispatch.tokens) / dispatch.seconds,
                 wall_seconds=wall_seconds,
                 device=f"{device.platform}:{device.id}",
                 skipped=skipped,
             )
-            for step, tokens, loss, learning_rate, grad_norm, _, _, skipped in zip(
-                itertools.count(dispatch.first + 1), dispatch.tokens, *measured, strict=False
+            for step, tokens, counts, loss, learning_rate, grad_norm, _, _, skipped in zip(
+                itertools.count(dispatch.first + 1),
+                dispatch.tokens,
+                has_loss.any(axis=1).tolist(),
+                *measured,
+                strict=False,
             )
         ]
 
@@ -148,6 +156,32 @@ class Loop:
             f"the batch: {named}"
         )
 
+    def check_changes(self, lines: Sequence[MetricLine]) -> None:
+        """Refuse a training of which every step was skipped.
+
+        Raises:
+            TrainingError: with the gradient's norm at the first and at the last of them.
+        """
+        tried = [line for line in lines if line.skipped or line.loss is not None]
+        if tried and all(line.skipped for line in tried):
+            norms = [
+                f"{'not finite' if line.grad_norm is None else f'{line.grad_norm:.4g}'} at step {line.step}"
+                for line in (tried[0], tried[-1])
+            ]
+            raise TrainingError(
+                f"none of the {len(lines)} steps changed anything: {len(tried)} were skipped, for their loss or "
+                f"gradient was not finite, or a spike; gradient norm {norms[0]}, {norms[1]}; lower learning_rate, or "
+                'have the traces of the first one named, with not_finite = "stop"'
+            )
+
     def _rows_of(self, step: int, count: int) -> Any:
         size = self.job.training.rows
         return row_indices(self.job.seed, rows=self.rows, start=step * size, count=count * size)
+
+
+def supervised(rows: Batch) -> npt.NDArray[np.bool_]:
+    """Tell which tokens from the second on are predicted under loss and weigh something, bool[B, T - 1]."""
+    # The first token of a trace has none before it that could predict it.
+    same_trace = rows.segment_ids[:, 1:] == rows.segment_ids[:, :-1]
+    found: npt.NDArray[np.bool_] = rows.loss_mask[:, 1:] & (rows.segment_ids[:, 1:] > 0) & same_trace
+    return found if rows.loss_weights is None else found & (rows.loss_weights[:, 1:] > 0)

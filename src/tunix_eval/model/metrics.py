@@ -18,8 +18,8 @@ class MetricLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     epoch: float
     """Passes over the packed rows after this step."""
     loss: float | None
-    """Nats per supervised token of this step's batch, before its update; None, in a step that was skipped, where it is
-    not finite."""
+    """Nats per supervised token of this step's batch, before its update; None where the batch had no such token, and,
+    in a step that was skipped, where it is not finite."""
     learning_rate: float
     grad_norm: float | None
     """Global norm before clipping; None as of the loss."""

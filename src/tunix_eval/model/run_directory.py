@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import msgspec
+import numpy as np
 
 from tunix_eval.errors import TrainingError
 from tunix_eval.model import checkpoints
@@ -116,6 +117,28 @@ class RunDirectory:
             return state.params, lines[-1]
         like = {"params": abstract_params(self.loop.config)}
         return checkpoints.restore(self.best / str(best.step), like)["params"], best
+
+    def save_final(self, params: Params, lines: Sequence[MetricLine]) -> None:
+        """Write the weights that the run ends with.
+
+        Args:
+            params: the weights.
+            lines: the metrics up to the step that they are of.
+
+        Raises:
+            TrainingError: weights that are not finite, which no loss has shown: naming the step that made them so.
+            ArtifactError: the disk refuses.
+        """
+        bad = {name: int(np.count_nonzero(~np.isfinite(array))) for name, array in params.items()}
+        if any(bad.values()):
+            step = next((line.step for line in reversed(lines) if not line.skipped), 0)
+            first = next(name for name in params if bad[name])
+            raise TrainingError(
+                f"step {step} of {self.loop.total_steps}: after it {sum(bad.values())} of "
+                f"{sum(array.size for array in params.values())} weights are not finite, the first in '{first}'; "
+                "lower learning_rate"
+            )
+        checkpoints.save(self.final, {"params": params})
 
     def _with_holdout_loss(self, line: MetricLine, holdout: Holdout, state: TrainState) -> MetricLine:
         loss = holdout.loss(state.params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from tunix_eval.errors import ArtifactError, SpecError, TrainingError
 from tunix_eval.model import checkpoints
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import Params, abstract_params, initial_params
-from tunix_eval.model.dispatches import Loop
+from tunix_eval.model.dispatches import Loop, supervised
 from tunix_eval.model.generation import FlaxModel
 from tunix_eval.model.run_directory import FINAL, RunDirectory
 from tunix_eval.model.shapes import weights_differ
@@ -37,13 +37,14 @@ class FlaxTrainer:
     def train(self, job: TrainingJob, *, on_progress: Callable[[Progress], None]) -> TrainingResult:
         """Train, or go on from the newest sound checkpoint in the job's directory, or from the one that is asked for.
 
-        `on_progress` is called after every dispatch. A truncated run writes checkpoint-final/ too; one that is stopped
-        on request writes a checkpoint to go on from.
+        `on_progress` is called after every dispatch, `job.on_started` before the first. A truncated run writes
+        checkpoint-final/ too; one that is stopped on request writes a checkpoint to go on from.
 
         Raises:
             SpecError: an optimizer or option that does not exist.
             TrainingError: rows that cannot be trained on; a loss that is not finite, or over the others, where such
-                a step is to stop training: with the step, the gradient's norm, and the traces of that batch.
+                a step is to stop training: with the step, the gradient's norm, and the traces of that batch; no step
+                that changed anything; weights that are not finite at the end.
             ArtifactError: the directory cannot be written, or has no room for the checkpoints; no checkpoint of the
                 step to go on from, or one of another shape.
         """
@@ -54,6 +55,7 @@ class FlaxTrainer:
         params = _initial_params(loop.config, job)
         state, lines = run.start(initial_state(params, job.training, loop.total_steps))
         resumed_from = len(lines) or None
+        job.on_started(len(lines))
         earlier_seconds = lines[-1].wall_seconds if lines else 0.0
         stop = None
         with run.writers() as writers:
@@ -65,14 +67,14 @@ class FlaxTrainer:
                 # Nothing is left to stop after the last step.
                 stop = None if loop.is_over(lines) else job.stop_requested()
                 run.save_checkpoint(done, writers, stopping=stop is not None)
-                loss = math.nan if new[-1].loss is None else new[-1].loss
-                on_progress(Progress(len(lines), loop.total_steps, loss, new[-1].tokens_per_second))
+                on_progress(Progress(len(lines), loop.total_steps, new[-1].loss, new[-1].tokens_per_second))
                 if stop is not None:
                     break
         # Stopped, it may be without the best so far: a kill behind a better measurement, to which it has yet to come.
         params, kept = run.kept(state, lines) if stop is None else (state.params, lines[-1])
         if stop is None:
-            checkpoints.save(run.final, {"params": params})
+            loop.check_changes(lines)
+            run.save_final(params, lines[: kept.step])
         return TrainingResult(
             steps=len(lines),
             total_steps=loop.total_steps,
@@ -131,15 +133,10 @@ def _check(job: TrainingJob) -> None:
 
 
 def _check_batch(rows: Batch, name: str, vocab_size: int) -> None:
-    predicted = rows.loss_mask[:, 1:] & (rows.segment_ids[:, 1:] > 0)
-    # The first token of a trace has none before it that could predict it.
-    predicted &= rows.segment_ids[:, 1:] == rows.segment_ids[:, :-1]
-    if not predicted.any():
+    if not supervised(replace(rows, loss_weights=None)).any():
         raise TrainingError(f"no {name} has a supervised token; give the dataset at least one trace with an answer")
     weights = rows.loss_weights
-    if weights is not None and not (
-        np.isfinite(weights).all() and weights.min() >= 0 and weights[:, 1:][predicted].any()
-    ):
+    if weights is not None and not (np.isfinite(weights).all() and weights.min() >= 0 and supervised(rows).any()):
         raise TrainingError("loss weights must be finite, from 0 on and not all 0; mend what packs the rows")
     if rows.tokens.min() < 0 or rows.tokens.max() >= vocab_size:
         raise TrainingError(

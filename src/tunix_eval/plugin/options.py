@@ -122,7 +122,8 @@ def add_options(parser: pytest.Parser) -> None:
         "resume-from",
         metavar="STEP",
         type=step_or_latest,
-        help="where training that was stopped goes on: latest, or the step of a checkpoint (default: latest)",
+        help="where training that was stopped goes on: latest, or the step of a checkpoint, for every run that has one "
+        "of it; fresh seeds of a gate begin at 0 (default: latest)",
     )
     option(
         "time-budget",

@@ -56,12 +56,28 @@ class Display(Protocol):
         ...
 
 
-class Update(Protocol):
+class Update:
     """Tells how much of a task is done."""
+
+    def __init__(self, display: Display, label: str, *, unit: str, total: int) -> None:
+        self._display = display
+        self._task = Task(label, unit, 0, total)
+        self._first: tuple[int, float] | None = None
+        display.show(self._task)
+
+    def started(self, done: int) -> None:
+        """Show what was done before; no time is counted from here."""
+        self._task = self._task._replace(done=done)
+        self._display.show(self._task)
 
     def __call__(self, done: int, *detail: str) -> None:
         """Say it, as often as one likes; the detail is shown beside it: `loss 0.1234`."""
-        ...
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done, now
+        first, since = self._first
+        seconds_left = (self._task.total - done) * (now - since) / (done - first) if done > first else None
+        self._display.show(self._task._replace(done=done, detail=detail, seconds_left=seconds_left))
 
 
 @contextlib.contextmanager
@@ -75,19 +91,8 @@ def shown(config: pytest.Config, label: str, *, unit: str, total: int) -> Iterat
     its last, so that neither a compilation nor what was resumed counts.
     """
     display = display_of(config)
-    first: tuple[int, float] | None = None
-
-    def update(done: int, *detail: str) -> None:
-        nonlocal first
-        now = time.monotonic()
-        if first is None:
-            first = done, now
-        seconds_left = (total - done) * (now - first[1]) / (done - first[0]) if done > first[0] else None
-        display.show(Task(label, unit, done, total, detail, seconds_left))
-
-    display.show(Task(label, unit, 0, total))
     try:
-        yield update
+        yield Update(display, label, unit=unit, total=total)
     finally:
         display.over(label)
 
@@ -129,6 +134,16 @@ def line_of(task: Task) -> str:
     'training a: step 200 of 600, loss 0.1234, 1:20 left'
     """
     return f"{task.label}: {', '.join((f'{task.unit} {task.done:,} of {task.total:,}', *task.detail, *_left(task)))}"
+
+
+def training_detail(loss: float | None, tokens_per_second: float) -> tuple[str, str]:
+    """Return what is shown beside the steps of a training.
+
+    >>> training_detail(0.12345, 12345.6), training_detail(None, 9.0)
+    (('loss 0.1235', '12,346 tokens/s'), ('loss -', '9 tokens/s'))
+    """
+    known = loss is not None and math.isfinite(loss)
+    return f"loss {f'{loss:.4f}' if known else '-'}", f"{tokens_per_second:,.0f} tokens/s"
 
 
 def bar_of(task: Task, width: int) -> str:

@@ -47,7 +47,18 @@ def run_row(run: Run, action: Any) -> RunRow:
         total_steps=manifest.total_steps,
         wall_seconds=manifest.wall_seconds,
         loss=run.loss.last(50) if values else None,
+        ended=manifest.ended,
+        best_step=_best_step(run),
+        resumed_from=manifest.resumed_from if action == "resumed" else None,
     )
+
+
+def _best_step(run: Run) -> int | None:
+    """Return the step of the lowest holdout loss, where the training chose its weights or its end by it."""
+    if run.manifest.best_step is not None or run.manifest.ended == "complete" or run.kind != "training":
+        return run.manifest.best_step
+    measured = [(line["holdout_loss"], line["step"]) for line in run.metrics if "holdout_loss" in line]
+    return min(measured)[1] if measured else None
 
 
 def eval_rows(after: Evaluation, before: Evaluation | None) -> list[EvalRow]:

@@ -195,28 +195,44 @@ def train(
     source_sha256: str,
     device: Device,
     root: Path,
+    on_started: Callable[[int], None],
     on_progress: Callable[[Progress], None],
     watch: Watch,
     resume_from: int | None = None,
 ) -> RunManifest:
     """Train a run, or go on with it, and record it. The caller holds the run's lock.
 
+    `on_started` is called once, with the steps that were done before: as soon as that is known. `resume_from` is the
+    step to go on from, where the run has a checkpoint of it; else that is the newest.
+
     Raises:
         TrainingStopped: before its last step, as the watch asked for; nothing is recorded.
     """
+    started = _Once(on_started)
+    job = job_of(prepared, identity, store)
     job = replace(
-        job_of(prepared, identity, store),
-        resume_from=resume_from,
+        job,
+        resume_from=resume_step(resume_from, job.directory, prepared.spec.trainer),
         stop_requested=watch.stop_requested,
         on_saved=watch.on_saved,
+        on_started=started,
     )
     check_supported(trainer, job, prepared.spec.generation)
     if identity.initial is not None:
         verify_run(identity.initial.directory, identity.initial.manifest)
+
+    def progressed(now: Progress) -> None:
+        # For trainers that do not tell where they begin.
+        started(0)
+        on_progress(now)
+
     with writing(job.directory):
         job.directory.mkdir(parents=True, exist_ok=True)
+        if not _is_begun(job.directory):
+            started(0)
         watch.begin()
-        result = trainer.train(job, on_progress=on_progress)
+        result = trainer.train(job, on_progress=progressed)
+        started(result.resumed_from or 0)
         devices.confirm(device)
         expected = identity.stop_after or prepared.total_steps
         if result.ended == "stopped":
@@ -229,6 +245,35 @@ def train(
         manifest = _manifest(prepared, identity, result, trainer, source_sha256, device, job.directory, root)
     store.record_run(manifest)
     return manifest
+
+
+class _Once:
+    """Calls a function with the first number that it is called with, and passes over the others."""
+
+    def __init__(self, function: Callable[[int], None]) -> None:
+        self._function: Callable[[int], None] | None = function
+
+    def __call__(self, number: int) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            function(number)
+
+
+def resume_step(asked: int | None, directory: Path, trainer: str) -> int | None:
+    """Return the step that a run is to go on from: the one that is asked for, where it has a checkpoint of that.
+
+    One option is for all runs of a session, also for those that nobody thought of: the fresh seeds of a gate.
+    """
+    if asked is None:
+        return None
+    # Where a trainer of another package keeps its checkpoints is its own affair.
+    own = trainer != "flax" and _is_begun(directory)
+    return asked if own or (directory / "checkpoints" / str(asked) / "digests.json").is_file() else None
+
+
+def _is_begun(directory: Path) -> bool:
+    """Tell whether a trainer has left anything in a run's directory."""
+    return directory.is_dir() and any(path.name != "started.json" for path in directory.iterdir())
 
 
 def _manifest(
@@ -328,12 +373,6 @@ def notes_of(manifest: RunManifest, name: str) -> list[str]:
         notes.append(
             f"{name}: {len(skipped)} of {manifest.steps} steps changed nothing, for their loss was not finite or a "
             f"spike: {listed}"
-        )
-    if manifest.ended == "early_stopping":
-        patience = manifest.training_config["early_stopping"]
-        notes.append(
-            f"{name}: stopped early at {manifest.steps} of {manifest.total_steps} steps, after {patience} measurements "
-            "of the holdout's loss without a new best"
         )
     if manifest.best_step is not None and manifest.best_step != manifest.steps:
         notes.append(

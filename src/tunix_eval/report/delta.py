@@ -65,6 +65,8 @@ def _values(metric: str, pair: Pair) -> tuple[float, float] | None:
 
 def _run_line(run: RunRow) -> str:
     steps = f"{run.steps} steps" if run.status == "complete" else f"{run.steps} of {run.total_steps} steps, truncated"
+    if run.ended == "early_stopping":
+        steps = f"{run.steps} of {run.total_steps} steps, stopped early"
     loss = "" if run.loss is None else f", last loss {fixed(run.loss, 4)} nats a token"
     return f"Run {code(run.run_id)}: {steps}{loss}."
 

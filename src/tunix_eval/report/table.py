@@ -45,11 +45,26 @@ def _runs(runs: Sequence[RunRow], width: int) -> list[str]:
             _steps(run),
             fixed(run.loss, 4),
             "" if run.wall_seconds is None else _time(run.wall_seconds),
-            run.action if run.status == "complete" else f"{run.action}, stopped early",
+            run.action,
         )
         for run in runs
     ]
-    return columns(cells, "<<>>>><", width)
+    header, *lines = columns(cells, "<<>>>><", width)
+    shown = [header]
+    for run, line in zip(runs, lines, strict=True):
+        shown += [line, *paragraph(_course(run), width, first=_BELOW, rest=_BELOW)]
+    return shown
+
+
+def _course(run: RunRow) -> str:
+    """Say what a run did other than all of its steps in one go."""
+    parts = [f"went on from step {run.resumed_from}"] if run.resumed_from else []
+    if run.status == "truncated":
+        parts.append(f"stopped at {run.steps} of {run.total_steps} by --tunix-max-steps")
+    elif run.ended == "early_stopping":
+        best = "" if run.best_step is None else f", best at step {run.best_step}"
+        parts.append(f"stopped early at step {run.steps} of {run.total_steps}{best}, by early_stopping")
+    return "; ".join(parts)
 
 
 def _steps(run: RunRow) -> str:
