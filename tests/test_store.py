@@ -15,7 +15,7 @@ import pytest
 
 from tunix_eval.errors import ArtifactError
 from tunix_eval.records import Generation
-from tunix_eval.store import RunManifest, Store, artifact_digests, pretty_json, verify_run, write_atomic
+from tunix_eval.store import RunManifest, Store, artifact_digests, pretty_json, users_of, verify_run, write_atomic
 
 RUN_ID, KEY = "0123456789abcdef", "ab" * 32
 
@@ -140,6 +140,37 @@ def test_what_is_cached_comes_back_as_it_was_and_is_made_again_where_it_is_damag
 def test_lines_of_another_count_are_not_taken_for_these(store: Store) -> None:
     assert store.cached(KEY, int, 1, lambda: [1]) == [1]
     assert store.cached(KEY, int, 2, lambda: [1, 2]) == [1, 2]
+
+
+def test_cached_lines_note_every_run_that_uses_them(store: Store) -> None:
+    path = store.root / "completions" / f"{KEY}.jsonl"
+    assert store.cached(KEY, int, 1, lambda: [1]) == [1]
+    assert users_of(path) == ()
+    for run_id in ("b" * 16, "a" * 16, "b" * 16):
+        assert store.cached(KEY, int, 1, lambda: [2], run_id=run_id) == [1]
+    assert users_of(path) == ("a" * 16, "b" * 16)
+    path.write_text("damaged")
+    assert store.cached(KEY, int, 1, lambda: [3], run_id="c" * 16) == [3]
+    assert users_of(path) == ("c" * 16,)
+    assert store.cached(KEY, int, 1, lambda: [4]) == [3]
+
+
+def test_what_is_cached_is_read_where_nothing_can_be_written(store: Store) -> None:
+    store.cached(KEY, int, 1, lambda: [1], run_id="a" * 16)
+    (store.root / "locks").rename(store.root / "other")
+    (store.root / "locks").write_text("no folder")
+    assert store.cached(KEY, int, 1, lambda: [2], run_id="b" * 16) == [1]
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        store.cached("cd" * 32, int, 1, lambda: [2], run_id="b" * 16)
+
+
+def test_a_lock_that_cannot_be_looked_at_is_not_taken_for_held(store: Store) -> None:
+    (store.root / "locks" / "run-x.lock").mkdir(parents=True)
+    assert not store.is_held("run-x")
+    with store.lock("run-y"):
+        assert store.is_held("run-y")
+        assert store.is_busy()
+    assert not store.is_busy()
 
 
 def test_a_run_is_named_by_the_first_digits_of_its_id(store: Store) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -24,6 +25,8 @@ from tunix_eval.errors import ArtifactError
 
 _Line = TypeVar("_Line")
 _KEY = re.compile(r"[0-9a-f]{16,64}")
+_LEFT_SECONDS = 3600
+"""What is written aside and is older than this belongs to a process that was killed."""
 
 
 class RunManifest(BaseModel):
@@ -230,32 +233,44 @@ class Store:
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 directory.rename(aside)
 
-    def cached(self, key: str, kind: type[_Line], count: int, make: Callable[[], list[_Line]]) -> list[_Line]:
+    def cached(
+        self, key: str, kind: type[_Line], count: int, make: Callable[[], list[_Line]], *, run_id: str | None = None
+    ) -> list[_Line]:
         """Return the lines that are cached under a key, or make and cache them, once whatever the processes.
 
         The key is the digest of everything that they are made from. A damaged file, or one of another length, is
-        made again.
+        made again. The runs that use them are noted in the file, which goes when the last of these runs has gone.
         """
         path = self.root / "completions" / f"{_checked_key(key)}.jsonl"
-        lines = _cached_lines(path, kind)
-        if lines is None or len(lines) != count:
-            with self.lock(f"completions-{key[:16]}"):
-                lines = _cached_lines(path, kind)
-                if lines is None or len(lines) != count:
-                    lines = make()
-                    text = msgspec.json.Encoder().encode_lines(lines).decode()
-                    write_atomic(path, f"{sha256_text(text)}\n{text}")
-        return lines
+        lock = f"completions-{key[:16]}"
+        found = _cached_lines(path, kind, count)
+        if found is None:
+            with self.lock(lock):
+                found = _cached_lines(path, kind, count)
+                if found is None:
+                    found = make(), (run_id,) if run_id else ()
+                    _write_lines(path, *found)
+        if run_id is not None and run_id not in found[1]:
+            # Where nothing can be written, what is cached can be read all the same.
+            with contextlib.suppress(ArtifactError), self.lock(lock):
+                _write_lines(path, found[0], (*users_of(path), run_id))
+        return found[0]
 
     def is_held(self, name: str) -> bool:
         """Tell whether a process holds a lock right now."""
-        if not (self.root / "locks" / f"{name}.lock").exists():
-            return False
-        try:
-            with self.lock(name, wait=False):
-                return False
-        except ArtifactError:
-            return True
+        return lock_is_held(self.root / "locks" / f"{name}.lock")
+
+    def is_busy(self) -> bool:
+        """Tell whether any session trains, generates or has compiled programs open here."""
+        locks = [*self.root.glob("locks/*.lock"), *self.root.glob("compiled/*/.*/lock")]
+        return any(lock_is_held(path) for path in locks)
+
+    def left_behind(self) -> list[Path]:
+        """Return what processes that were killed have left here, and nobody will look for again."""
+        hidden = [*self.root.glob("completions/.*"), *self.root.glob("sessions/*/.*")]
+        removed = [] if self.is_held("removed") else self.root.glob("removed/*")
+        own = [path for path in self.root.glob("compiled/*/.*") if is_left(path)]
+        return sorted([*own, *removed, *(path for path in hidden if _age_seconds(path) > _LEFT_SECONDS)])
 
     @contextlib.contextmanager
     def lock(self, name: str, *, wait: bool | float = True) -> Iterator[None]:
@@ -283,12 +298,72 @@ class Store:
             held.release()
 
 
-def _cached_lines(path: Path, kind: type[_Line]) -> list[_Line] | None:
+def lock_is_held(path: Path) -> bool:
+    """Tell whether a process holds a lock file right now; where nothing can be written, nobody is seen to."""
+    if not path.exists():
+        return False
     try:
-        digest, _, lines = path.read_text(encoding="utf-8").partition("\n")
-        return msgspec.json.Decoder(kind).decode_lines(lines) if digest == sha256_text(lines) else None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        with filelock.FileLock(path).acquire(blocking=False):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def is_left(path: Path) -> bool:
+    """Tell whether the process that made a folder for itself is gone: nobody holds the lock in it.
+
+    What has no lock was made by one that was killed before it had taken it, or half written.
+    """
+    lock = path / "lock"
+    return not lock_is_held(lock) if lock.exists() else _age_seconds(path) > _LEFT_SECONDS
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; it may be gone already.
+
+    Raises:
+        ArtifactError: it cannot be deleted.
+    """
+    with writing(path), contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _age_seconds(path: Path) -> float:
+    """Return how long ago a file was written; 0 where it has gone."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def users_of(path: Path) -> tuple[str, ...]:
+    """Return the runs that use a file of completions; none where it does not say, as those of earlier versions."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return tuple(file.readline().split()[1:])
+    except (OSError, UnicodeDecodeError):
+        return ()
+
+
+def _write_lines(path: Path, lines: list[Any], users: tuple[str, ...]) -> None:
+    text = msgspec.json.Encoder().encode_lines(lines).decode()
+    write_atomic(path, f"{' '.join([sha256_text(text), *sorted({*users})])}\n{text}")
+
+
+def _cached_lines(path: Path, kind: type[_Line], count: int) -> tuple[list[_Line], tuple[str, ...]] | None:
+    """Return lines and the runs that use them."""
+    try:
+        first, _, text = path.read_text(encoding="utf-8").partition("\n")
+        digest, *users = first.split()
+        lines = msgspec.json.Decoder(kind).decode_lines(text) if digest == sha256_text(text) else None
+    except (OSError, ValueError):
         return None
+    return None if lines is None or len(lines) != count else (lines, tuple(users))
 
 
 def read_manifest(path: Path) -> RunManifest | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 from records import Records
 
 from tunix_eval.cli.runs import age_text
 from tunix_eval.digest import sha256_text
+from tunix_eval.figures import bytes_text
 from tunix_eval.store import RunManifest, StartedRun, Store, write_atomic
 
 
@@ -68,8 +71,27 @@ class Trained:
         write_atomic(folder / "checkpoints" / str(checkpoint + 100) / "arrays", "half")
         return run_id
 
+    def completions(self, *run_ids: str, key: str = "ab", day: int | None = None) -> Path:
+        """Cache completions that note these runs, last written on a day of January 2025."""
+        path = self.store.root / "completions" / f"{key * 32}.jsonl"
+        write_atomic(path, " ".join(["0" * 64, *run_ids]) + "\n[]\n")
+        return path if day is None else on(path, day)
+
+    def session(self, number: int, *names: str) -> Path:
+        """Leave the verdicts of a session that was about runs of these names."""
+        folder = self.store.root / "sessions" / f"20250101T0000{number:02}Z-{number:08}"
+        write_atomic(folder / "verdicts.json", json.dumps({"runs": [{"name": name} for name in names]}))
+        return folder
+
     def ids(self) -> set[str]:
         return {path.name for path in (self.store.root / "runs").iterdir()}
+
+
+def on(path: Path, day: int) -> Path:
+    """Make a file one of a day of January 2025."""
+    moment = datetime(2025, 1, day, 12, tzinfo=UTC).timestamp()
+    os.utime(path, (moment, moment))
+    return path
 
 
 @pytest.fixture
@@ -290,6 +312,124 @@ def test_gc_lets_a_chain_of_runs_go_together(trained: Trained) -> None:
     trained.records.call("runs", "gc", "--keep", "1")
     assert trained.ids() == {newest}
     assert base != middle
+
+
+def test_gc_removes_completions_whose_runs_are_gone(trained: Trained) -> None:
+    old, new = trained.run(day=1), trained.run(day=2)
+    olds, shared = trained.completions(old, key="aa"), trained.completions(old, new, key="bb")
+    gone, news = trained.completions("f" * 16, key="cc"), trained.completions(new, key="dd")
+    size = bytes_text(olds.stat().st_size + gone.stat().st_size)
+    code, out, _ = trained.records.call("runs", "gc", "--keep", "1", "--dry-run")
+    assert (code, out.splitlines()[1]) == (0, f"would remove 2 files of completions, {size}")
+    assert out.splitlines()[2].startswith("would remove 1 run and what is named above, 2.")
+    assert olds.exists()
+    assert trained.ids() == {old, new}
+    trained.records.call("runs", "gc", "--keep", "1")
+    assert [path.exists() for path in (olds, shared, gone, news)] == [False, True, False, True]
+
+
+def test_completions_that_note_no_run_go_where_they_are_older_than_every_run(trained: Trained) -> None:
+    trained.run(day=3)
+    older, newer = trained.completions(key="aa", day=2), trained.completions(key="bb", day=4)
+    trained.records.call("runs", "gc", "--keep", "1")
+    assert [older.exists(), newer.exists()] == [False, True]
+    trained.records.call("runs", "gc", "--keep", "0")
+    assert not newer.exists()
+
+
+def test_completions_that_note_no_run_stay_beside_a_checkpoint_from_elsewhere(trained: Trained) -> None:
+    run_id = trained.records.run(name="served", source="checkpoint")
+    folder = trained.records.directory(run_id)
+    (folder / "as" / "served").mkdir(parents=True)
+    for path in folder.glob("*.json*"):
+        path.rename(folder / "as" / "served" / path.name)
+    kept = trained.completions(day=1)
+    trained.records.call("runs", "gc", "--keep", "1")
+    assert kept.exists()
+
+
+def test_gc_keeps_the_newest_sessions_of_each_name(trained: Trained) -> None:
+    trained.run()
+    sums = [trained.session(number, "sums") for number in range(4)]
+    # The only one about another name, too.
+    trained.session(0, "sums", "rare")
+    bare, damaged = trained.session(9), trained.session(8)
+    (damaged / "verdicts.json").write_text("{")
+    trained.records.call("runs", "gc", "--keep", "1")
+    assert [path.exists() for path in (*sums, bare, damaged)] == [True, False, False, True, True, False]
+
+
+def test_gc_removes_what_a_session_left_that_was_killed_and_not_what_one_needs_that_runs(trained: Trained) -> None:
+    killed, running = (trained.store.root / "sessions" / name for name in ("20250101T000000Z-a", "20250102T000000Z-b"))
+    for folder in (killed, running):
+        write_atomic(folder / "retrained" / ("0" * 16), "")
+    for path in (killed / "retrained" / ("0" * 16), killed / "retrained", killed):
+        on(path, 1)
+    trained.records.call("runs", "gc", "--keep", "0")
+    assert [killed.exists(), running.exists()] == [False, True]
+
+
+def test_gc_leaves_completions_and_sessions_while_a_session_works(trained: Trained) -> None:
+    old, _ = trained.run(day=1), trained.run(day=2)
+    completions, session = trained.completions(old), trained.session(1, "addition")
+    with trained.store.lock("completions-abababababababab"):
+        code, out, _ = trained.records.call("runs", "gc", "--keep", "1")
+        assert code == 0
+        assert re.match(r"kept 1 file of completions, \d+ B: a session works in artifacts\n", out)
+        trained.records.call("runs", "gc", "--keep", "0")
+        assert completions.exists()
+        assert session.exists()
+    assert trained.ids() == set()
+    trained.records.call("runs", "gc", "--keep", "0")
+    assert not completions.exists()
+    assert not session.exists()
+
+
+def test_the_folder_of_a_killed_process_is_counted_and_goes_and_that_of_a_living_one_stays(trained: Trained) -> None:
+    machine = trained.store.root / "compiled" / "0123456789abcdef"
+    write_atomic(machine / "jit_f-1-cache", "p" * 1000)
+    dead, alive = machine / ".11-dead", machine / ".12-alive"
+    for folder in (dead, alive):
+        write_atomic(folder / "lock", "")
+        (folder / "jit_f-1-cache").hardlink_to(machine / "jit_f-1-cache")
+    write_atomic(dead / "jit_g-2-cache", "p" * 500)
+    with filelock.FileLock(alive / "lock"):
+        _, out, _ = trained.records.call("runs", "list")
+        # A program with three names is counted once.
+        assert out.splitlines()[1] == "besides: 2 compiled programs, 1 kB; 1 leftover of killed processes, 500 B"
+        code, out, _ = trained.records.call("runs", "gc", "--keep", "1")
+        assert (code, out.splitlines()[0]) == (0, "removed 1 leftover of killed processes, 500 B")
+        assert [dead.exists(), alive.exists()] == [False, True]
+    assert (machine / "jit_f-1-cache").exists()
+
+
+def test_what_is_there_beside_runs_is_counted(trained: Trained) -> None:
+    run_id = trained.run()
+    size = bytes_text(trained.completions(run_id).stat().st_size)
+    trained.session(1, "addition")
+    _, out, _ = trained.records.call("runs", "list")
+    assert out.splitlines()[-1] == f"besides: 1 file of completions, {size}; 1 session, 32 B"
+    _, out, _ = trained.records.call("runs", "show", run_id)
+    assert f"cached     1 file of completions, {size}" in out.splitlines()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'checkpoint = "{run_id:.6}"',
+        'checkpoint = "../artifacts/runs/{run_id}"',
+        '[model]\ninit_from = "{run_id}"',
+    ],
+)
+def test_a_run_that_a_run_file_names_is_kept(trained: Trained, text: str) -> None:
+    run_id, other = trained.run(day=1), trained.run(day=2)
+    write_atomic(trained.records.root / "evals" / "judge.toml", text.format(run_id=run_id))
+    write_atomic(trained.records.root / "evals" / "damaged.toml", f'checkpoint = "{other}')
+    write_atomic(trained.records.root / ".hidden" / "judge.toml", f'checkpoint = "{other}"')
+    assert listed(trained)[run_id]["referred_by"] == ["run file evals/judge.toml"]
+    _, out, _ = trained.records.call("runs", "gc", "--keep", "0")
+    assert out.splitlines()[0].endswith(": run file evals/judge.toml")
+    assert trained.ids() == {run_id}
 
 
 @pytest.mark.parametrize("words", [("runs",), ("runs", "lst"), ("runs", "gc"), ("runs", "gc", "--keep", "-1")])

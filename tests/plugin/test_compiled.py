@@ -164,6 +164,46 @@ def test_an_entry_that_a_power_cut_left_empty_is_passed_over(tmp_path: Path, pro
     programs.close()
 
 
+def test_an_entry_that_a_full_disk_cut_short_is_not_shared(tmp_path: Path, programs: CompiledPrograms) -> None:
+    programs.open()
+    compile_one(7.0)
+    (folder,) = own(tmp_path)
+    (entry,) = folder.glob("*-cache")
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[: len(whole) // 2])
+    programs.publish()
+    assert shared(tmp_path) == []
+    entry.write_bytes(whole)
+    os.utime(folder)
+    programs.close()
+    assert shared(tmp_path) == ["jit__lambda"]
+
+
+def test_what_was_written_aside_by_a_killed_process_goes_in_time(tmp_path: Path, programs: CompiledPrograms) -> None:
+    folder = tmp_path / machine_digest(CPU)
+    fresh, old, unlocked = (folder / name for name in (".a-cache.1", ".b-cache.1", ".1-x"))
+    unlocked.mkdir(parents=True)
+    for path in (fresh, old):
+        path.write_text("half")
+    hours_ago = time.time() - 7200
+    for path in (old, unlocked):
+        os.utime(path, (hours_ago, hours_ago))
+    programs.open()
+    assert [path.exists() for path in (fresh, old, unlocked)] == [True, False, False]
+    programs.close()
+
+
+def test_two_processes_may_make_room_at_once(tmp_path: Path, programs: CompiledPrograms) -> None:
+    gone = tmp_path / machine_digest(CPU) / "gone-0-cache"
+    gone.parent.mkdir()
+    # As another process has it that deletes an entry between our two looks: a name, and nothing behind it.
+    gone.symlink_to(tmp_path / "nothing")
+    programs.open()
+    compile_one(8.0)
+    programs.close()
+    assert shared(tmp_path) == ["gone", "jit__lambda"]
+
+
 RUN_FILE = """
 name = "sums"
 dataset = "addition-v1"

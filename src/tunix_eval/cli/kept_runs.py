@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from tunix_eval.cli.references import Reference, references
 from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.store import RunManifest, StartedRun, Store, read_eval_manifest, read_manifest, read_started
 
@@ -62,12 +63,12 @@ class KeptRun:
         }
 
 
-def kept_runs(store: Store, baselines: Path) -> list[KeptRun]:
-    """Return every run that the artifacts directory holds, the newest first."""
+def kept_runs(store: Store, baselines: Path, project: Path) -> list[KeptRun]:
+    """Return every run that the artifacts directory holds, the newest first; run files are those below the project."""
     runs = [_kept(path, store) for path in _folders(store.root / "runs")]
     old = [replace(_kept(path, store), status="replaced") for path in _folders(store.root / "replaced")]
-    naming = _baseline_texts(baselines)
-    found = [_with_references(run, runs, naming) for run in runs] + old
+    naming, asking = _baseline_texts(baselines), references(project, besides=store.root)
+    found = [_with_references(run, runs, naming, asking) for run in runs] + old
     return sorted(found, key=lambda run: (-run.created_at.timestamp(), run.run_id, run.status))
 
 
@@ -163,9 +164,10 @@ def _judged(directory: Path) -> KeptRun:
     )
 
 
-def _with_references(run: KeptRun, runs: list[KeptRun], naming: dict[str, str]) -> KeptRun:
-    """Find who would miss a run: baselines that name it, records under other names, runs that began from it."""
+def _with_references(run: KeptRun, runs: list[KeptRun], naming: dict[str, str], asking: Sequence[Reference]) -> KeptRun:
+    """Find who would miss a run: baselines and run files that name it, records under other names, runs from it."""
     found = [f"baseline {name}" for name, text in naming.items() if run.run_id in text]
+    found += [f"run file {one.said_in}" for one in asking if one.means(run.run_id, run.directory)]
     if run.status not in ("predictions", "checkpoint"):
         found += [f"evaluated as {path.name}" for path in _folders(run.directory / "as")]
     for other in runs:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tunix_eval.cli.inputs import NATURAL
+from tunix_eval.cli.kept_files import KeptFile, kept_files, totals, useless
 from tunix_eval.cli.kept_runs import KeptRun, kept_runs, named, sizes
 from tunix_eval.cli.recorded import open_store
 from tunix_eval.cli.terminal import columns, counted, listed
 from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.figures import bytes_text, printable
 from tunix_eval.settings import read_settings
-from tunix_eval.store import Store, read_eval_manifest
+from tunix_eval.store import Store, read_eval_manifest, remove
 
 _AGES = (("day", 86_400), ("hour", 3600), ("minute", 60))
 
@@ -62,11 +63,11 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         raise SpecError(f"--artifacts {arguments.artifacts}: no such folder")
     if arguments.baselines and not baselines.is_dir():
         raise SpecError(f"--baselines {arguments.baselines}: no such folder")
-    runs = kept_runs(store, baselines)
+    runs = kept_runs(store, baselines, Path.cwd())
     if arguments.action == "list":
         return (_json([one.as_json() for one in runs]) if arguments.json else _listing(runs, store)), 0
     if arguments.action == "show":
-        return _shown(named(arguments.wanted, runs, store), as_json=arguments.json), 0
+        return _shown(named(arguments.wanted, runs, store), kept_files(store), as_json=arguments.json), 0
     if arguments.action == "rm":
         lines, code = _removed(_chosen(arguments.runs, runs, store), store, arguments)
     else:
@@ -78,8 +79,10 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
 
 
 def _listing(runs: Sequence[KeptRun], store: Store) -> list[str]:
+    besides = totals(kept_files(store))
+    held = [f"besides: {'; '.join(besides)}"] if besides else []
     if not runs:
-        return [f"no runs in {printable(str(store.root))}"]
+        return [f"no runs in {printable(str(store.root))}", *held]
     rows = [("run", "name", "state", "seed", "size", "age", "referred to by")]
     rows += [
         (
@@ -94,15 +97,17 @@ def _listing(runs: Sequence[KeptRun], store: Store) -> list[str]:
         for one in runs
     ]
     total = bytes_text(sum(one.size_bytes for one in runs))
-    return [*columns(rows), f"{counted(len(runs), 'run')}, {total} in {printable(str(store.root))}"]
+    return [*columns(rows), f"{counted(len(runs), 'run')}, {total} in {printable(str(store.root))}", *held]
 
 
-def _shown(one: KeptRun, *, as_json: bool) -> list[str]:
+def _shown(one: KeptRun, files: Sequence[KeptFile], *, as_json: bool) -> list[str]:
     evaluations = _evaluations(one)
     held = sizes(one.directory)
+    cached = [file for file in files if one.run_id in file.run_ids]
     if as_json:
         manifest = one.manifest.model_dump(mode="json") if one.manifest else None
-        return _json({**one.as_json(), "evaluations": evaluations, "sizes": held, "manifest": manifest})
+        more = {"sizes": held, "completions": [str(file.path) for file in cached], "manifest": manifest}
+        return _json({**one.as_json(), "evaluations": evaluations, **more})
     rows = [
         ("run", one.run_id),
         ("name", one.name or "?"),
@@ -110,6 +115,7 @@ def _shown(one: KeptRun, *, as_json: bool) -> list[str]:
         ("age", f"{age_text(one.created_at)} ({one.created_at.isoformat(timespec='seconds')})"),
         *_from_manifest(one),
         ("size", ", ".join(f"{bytes_text(size)} {part or 'records'}" for part, size in sorted(held.items()) if size)),
+        *(("cached", text) for text in totals(cached)),
         ("directory", str(one.directory)),
         *(("evaluated", name) for name in evaluations),
         *(("referred to by", text) for text in one.referred_by),
@@ -205,7 +211,13 @@ def _collected(runs: Sequence[KeptRun], store: Store, arguments: argparse.Namesp
             lines.append(f"kept {_introduced(one)}: {printable(listed(missed_by))}")
         else:
             doomed.append(one)
-    return [*lines, *_gone(doomed, store, arguments)], 0
+    staying = [one for one in runs if one not in doomed]
+    files = useless(kept_files(store), staying, arguments.keep)
+    # Another session may be about to read what nothing refers to yet.
+    spared = [one for one in files if one.kind != "left"] if files and store.is_busy() else []
+    if spared:
+        lines.append(f"kept {'; '.join(totals(spared))}: a session works in {printable(str(store.root))}")
+    return [*lines, *_gone(doomed, store, arguments, [one for one in files if one not in spared])], 0
 
 
 def _missed_by(one: KeptRun, going: Sequence[KeptRun]) -> list[str]:
@@ -214,13 +226,19 @@ def _missed_by(one: KeptRun, going: Sequence[KeptRun]) -> list[str]:
     return [text for text in one.referred_by if not any(text == f"run {run_id} began from it" for run_id in ids)]
 
 
-def _gone(doomed: Sequence[KeptRun], store: Store, arguments: argparse.Namespace) -> list[str]:
+def _gone(
+    doomed: Sequence[KeptRun], store: Store, arguments: argparse.Namespace, files: Sequence[KeptFile] = ()
+) -> list[str]:
     done = "would remove" if arguments.dry_run else "removed"
     if not arguments.dry_run:
         for one in doomed:
             store.remove_run(one.run_id, replaced=one.status == "replaced")
-    total = bytes_text(sum(one.size_bytes for one in doomed))
-    return [*(f"{done} {_introduced(one)}" for one in doomed), f"{done} {counted(len(doomed), 'run')}, {total}"]
+        for file in files:
+            remove(file.path)
+    lines = [*(_introduced(one) for one in doomed), *totals(files)]
+    size = sum(one.size_bytes for one in doomed) + sum(one.size_bytes for one in files)
+    besides = " and what is named above" if files else ""
+    return [*(f"{done} {line}" for line in lines), f"{done} {counted(len(doomed), 'run')}{besides}, {bytes_text(size)}"]
 
 
 def _introduced(one: KeptRun) -> str:

@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from typing import Any
 import filelock
 
 from tunix_eval.digest import sha256_json
+from tunix_eval.errors import ArtifactError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
+from tunix_eval.store import is_left, remove
 
 MOST_BYTES = 2**30
 """Beyond this, what was read least recently is deleted."""
@@ -73,7 +76,9 @@ class CompiledPrograms:
             changed = self._own.stat().st_mtime_ns
             if changed != self._published:
                 for path in self._own.glob(_ENTRIES):
-                    _link(path, self._shared / path.name)
+                    target = self._shared / path.name
+                    if not target.exists() and _is_whole(path):
+                        _link(path, target)
                 self._published = changed
                 _prune(self._folder)
 
@@ -93,15 +98,18 @@ class CompiledPrograms:
     def _made(self) -> Path:
         """Make this process's folder, with a link to each program."""
         self._shared.mkdir(parents=True, exist_ok=True)
-        for left in self._shared.glob(".*"):
-            _remove_if_dead(left)
+        for left in filter(is_left, list(self._shared.glob(".*"))):
+            with contextlib.suppress(ArtifactError):
+                remove(left)
         own = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}-", dir=self._shared))
         self._held = filelock.FileLock(own / "lock")
         self._held.acquire()
         for path in self._shared.glob(_ENTRIES):
-            # What a power cut left is empty.
-            if path.stat().st_size:
-                _link(path, own / path.name)
+            # Another process may delete it just now, as the one that was read least recently.
+            with contextlib.suppress(FileNotFoundError):
+                # What a power cut left is empty.
+                if path.stat().st_size:
+                    _link(path, own / path.name)
         self._published = own.stat().st_mtime_ns
         return own
 
@@ -126,9 +134,18 @@ def _chosen(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name.upper() not in os.environ}
 
 
+def _is_whole(path: Path) -> bool:
+    """Tell whether JAX wrote an entry to its end; where the disk is full it warns, and leaves what it has."""
+    cache = sys.modules["jax._src.compilation_cache"]
+    codec = getattr(cache, "zstd", None) or getattr(cache, "zstandard", None)
+    torn = codec.ZstdError if codec else zlib.error
+    try:
+        return bool(cache.decompress_executable(path.read_bytes()))
+    except torn:
+        return False
+
+
 def _link(path: Path, target: Path) -> None:
-    if target.exists():
-        return
     try:
         target.hardlink_to(path)
     except FileExistsError:
@@ -136,15 +153,12 @@ def _link(path: Path, target: Path) -> None:
     except OSError:
         # A file system without links.
         aside = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copyfile(path, aside)
-        aside.replace(target)
-
-
-def _remove_if_dead(folder: Path) -> None:
-    """Remove the folder of a process that was killed: nobody holds its lock."""
-    if folder.is_dir() and (folder / "lock").exists():
-        with contextlib.suppress(OSError), filelock.FileLock(folder / "lock").acquire(blocking=False):
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.copyfile(path, aside)
+            aside.replace(target)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
 
 
 def _prune(folder: Path) -> None:
@@ -159,5 +173,7 @@ def _prune(folder: Path) -> None:
 
 def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
     for path in folder.glob(f"[!.]*/{_ENTRIES}"):
-        found = path.stat()
-        yield max(found.st_atime, found.st_mtime), found.st_size, path
+        # Another process may do the same.
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            yield max(found.st_atime, found.st_mtime), found.st_size, path
