@@ -348,10 +348,23 @@ def test_what_says_that_a_text_has_ended_leaves_the_ids_before_as_they_are():
     assert set(seen) == {8, 16, 24}
 
 
-def test_progress_counts_every_completion_once():
+def test_progress_is_told_after_every_dispatch_and_counts_every_completion():
     told = []
-    model().generate(PROMPTS, SETTINGS, stop_ids=(7,), on_progress=told.append)
-    assert told == list(range(1, len(PROMPTS) + 1))
+    model().generate(PROMPTS[:3], LONG, stop_ids=(), on_progress=told.append)
+    # Three rows of 24 tokens, DISPATCH_STEPS at a time.
+    assert told == [*[0] * (LONG.max_new_tokens // DISPATCH_STEPS), 3]
+
+
+def test_a_generation_ends_with_the_dispatch_after_which_progress_raises():
+    asked = []
+
+    def on_progress(done):
+        asked.append(done)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        model().generate(PROMPTS[:3], LONG, stop_ids=(), on_progress=on_progress)
+    assert asked == [0]
 
 
 @pytest.mark.parametrize("sizes", [{"kv_heads": 1}, {"tied": False}, {"dtype": "bfloat16"}, {"vocab_size": 40}])

@@ -1,7 +1,8 @@
-"""Training that stops before its last step: signals, Ctrl-C, the time budget; serially and under xdist."""
+"""Trainings and generations that stop before their end: signals, Ctrl-C, the time budget; serially and under xdist."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -43,6 +44,23 @@ class PatientTrainer(NgramTrainer):
                     parameter_count=0, model_config={}, ended="stopped",
                 )
         return msgspec.structs.replace(super().train(job, on_progress=on_progress), resumed_from=begun or None)
+
+    def load(self, job, weights):
+        return PatientModel(super().load(job, weights), job.directory / "writing")
+
+
+class PatientModel:
+    """Takes its time, and says after each completion how many there are."""
+
+    def __init__(self, model, pid):
+        self.model, self.pid, self.weights_sha256 = model, pid, model.weights_sha256
+
+    def generate(self, prompts, settings, *, stop_ids, seeds=(), on_progress=None):
+        self.pid.write_text(str(os.getpid()))
+        for done in range(1, len(prompts) + 1):
+            time.sleep(float(os.environ.get("WRITE_SECONDS", 0)))
+            on_progress(done)
+        return self.model.generate(prompts, settings, stop_ids=stop_ids, seeds=seeds)
 '''
 CONFTEST = """
 from tunix_eval_template.hooks import *
@@ -60,6 +78,11 @@ def test_learns(tunix_run):
 def test_afterwards():
     pass
 """
+GATED = f"""{TESTS}
+@pytest.mark.tunix_gate("at_least", metric="exact", value=0.9)
+def test_gate(tunix_gate):
+    tunix_gate.check()
+"""
 SLOW = {"STEP_SECONDS": "0.5"}
 
 
@@ -76,7 +99,8 @@ def patient(project: Project) -> Project:
 
 
 def start(project: Project, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pytest", "--tunix-train", *arguments]
+    leave = [] if "--no-train" in arguments else ["--tunix-train"]
+    command = [sys.executable, "-m", "pytest", *leave, *(one for one in arguments if one != "--no-train")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.Popen(
         command,
@@ -89,9 +113,9 @@ def start(project: Project, *arguments: str, **variables: str) -> subprocess.Pop
     )
 
 
-def training_pid(project: Project, session: subprocess.Popen[str]) -> int:
+def training_pid(project: Project, session: subprocess.Popen[str], name: str = "pid") -> int:
     """Wait until a training goes on, and return the process that it is in."""
-    while not (found := list(project.path.glob("artifacts/runs/*/pid"))) or not found[0].read_text():
+    while not (found := list(project.path.glob(f"artifacts/runs/*/{name}"))) or not found[0].read_text():
         assert session.poll() is None, session.communicate()[0]
         time.sleep(0.01)
     return int(found[0].read_text())
@@ -100,6 +124,13 @@ def training_pid(project: Project, session: subprocess.Popen[str]) -> int:
 def end(session: subprocess.Popen[str]) -> tuple[int, str]:
     output, _ = session.communicate(timeout=120)
     return session.returncode, output
+
+
+def verdicts(project: Project) -> list[dict[str, object]]:
+    """Return the verdicts of the newest session."""
+    newest = max(project.path.glob("artifacts/sessions/*/verdicts.json"), key=lambda path: path.stat().st_mtime_ns)
+    found: list[dict[str, object]] = json.loads(newest.read_text(encoding="utf-8"))["verdicts"]
+    return found
 
 
 def says(output: str, text: str) -> bool:
@@ -121,11 +152,15 @@ def goes_on(project: Project) -> None:
 def test_a_signal_ends_training_with_a_checkpoint_and_a_summary(
     patient: Project, number: str, reason: str, expected: int
 ) -> None:
+    patient.test(GATED)
     session = start(patient, **SLOW)
     os.kill(training_pid(patient, session), signal.Signals[number])
     code, output = end(session)
     assert code == expected, output
     assert "1 passed, 1 skipped" in output
+    (gate,) = verdicts(patient)
+    assert (gate["rule"], gate["outcome"]) == ("at_least", "stopped")
+    assert gate["reason"] == f"{reason} ended the session before it was decided; run again"
     stopped = f"of 4 steps by {reason}; run again to go on"
     assert f"{stopped} !" in output
     assert says(output.partition("= tunix-eval =")[2], stopped)
@@ -146,6 +181,7 @@ def test_a_signal_ends_training_with_a_checkpoint_and_a_summary(
 def test_with_workers_a_signal_to_any_process_ends_training_with_a_checkpoint(
     patient: Project, number: str, reason: str, expected: int, to: str
 ) -> None:
+    patient.test(GATED)
     session = start(patient, "-n", "2", **SLOW)
     worker = training_pid(patient, session)
     assert worker != session.pid
@@ -160,6 +196,7 @@ def test_with_workers_a_signal_to_any_process_ends_training_with_a_checkpoint(
     assert "Traceback" not in output
     assert patient.manifests() == []
     assert len(list(patient.path.glob("artifacts/runs/*/kept"))) == 1
+    assert {(gate["rule"], gate["outcome"]) for gate in verdicts(patient)} == {("at_least", "stopped")}
 
 
 def test_a_second_interrupt_breaks_at_once(patient: Project) -> None:
@@ -196,6 +233,33 @@ def test_a_signal_that_comes_too_late_to_stop_training_leaves_the_run_recorded(p
     assert code == 143, output
     assert "is trained to its end; SIGTERM ended the session" in output
     assert len(patient.manifests()) == 1
+
+
+def test_a_signal_ends_a_generation_with_its_dispatch_and_nothing_of_it_is_kept(patient: Project) -> None:
+    patient.test(GATED)
+    session = start(patient, WRITE_SECONDS="0.2")
+    os.kill(training_pid(patient, session, "writing"), signal.SIGTERM)
+    code, output = end(session)
+    assert code == 143, output
+    assert "3 passed, 1 skipped" in output
+    (gate,) = verdicts(patient)
+    text = r"run 'words' \(\w+\) on word-ending-heldout stopped while generating \d+ of 70 completions by SIGTERM; run"
+    assert re.fullmatch(f"{text} again", str(gate["reason"])), gate
+    measured = [gate[name] for name in ("reference", "current", "delta", "n_items", "n_runs", "n_current")]
+    assert (gate["outcome"], measured) == ("stopped", [None, None, None, 0, 0, 0])
+    assert len(patient.manifests()) == 1
+    assert not list(patient.path.glob("artifacts/completions/*"))
+
+    next(patient.path.glob("artifacts/runs/*/writing")).unlink()
+    session = start(patient, "--no-train", "-n", "2", WRITE_SECONDS="0.2")
+    assert training_pid(patient, session, "writing") != session.pid
+    os.kill(session.pid, signal.SIGTERM)
+    code, output = end(session)
+    assert code == 143, output
+    assert says(output, "of 70 completions by SIGTERM; run again")
+
+    assert end(start(patient, "--no-train"))[0] == 0
+    assert [gate["outcome"] for gate in verdicts(patient)] == ["passed"]
 
 
 TWICE = """
@@ -279,14 +343,22 @@ def test_training_stops_where_the_budget_has_no_time_for_more_and_the_next_sessi
     patient: Project, workers: tuple[str, ...]
 ) -> None:
     patient.write("words.toml", (patient.path / "words.toml").read_text() + GATES)
+    patient.test(f"{TESTS}\ndef test_gate(tunix_gate):\n    tunix_gate.at_least('exact', 0.9)\n")
     session = start(
         patient, "words.toml", "test_words.py", "-rs", "--tunix-time-budget=1h", *workers, SAVE_SECONDS="7200"
     )
     code, output = end(session)
+    reason = f"run 'words' ({next(patient.path.glob('artifacts/runs/*')).name}) stopped at 1 of 4 steps by "
+    reason += "--tunix-time-budget; run again to go on"
+    assert {(gate["outcome"], gate["rule"], gate["evalset"], gate["reason"]) for gate in verdicts(patient)} == {
+        ("stopped", "at_least", "word-ending-heldout", reason),
+        # What a body would have asked is not known.
+        ("stopped", "", "word-ending-heldout", f"test_words.py::test_gate: {reason}"),
+    }
     assert code == 0, output
     assert "stopped at 1 of 4 steps by --tunix-time-budget; run again to go on" in output
     # data, format and the two tests that need no run.
-    assert "4 passed, 4 skipped" in output
+    assert "4 passed, 5 skipped" in output
     assert patient.manifests() == []
     if not workers:
         goes_on(patient)
@@ -351,3 +423,42 @@ def test_a_budget_that_is_over_begins_nothing_and_one_with_time_left_does(pytest
     with pytest.raises(RunStoppedError, match=r"^run 'a' was not begun: --tunix-time-budget is over; go on$"):
         over.training("run 'a'", "0" * 16, again="go on").__enter__()
     over.pytest_unconfigure()
+
+
+def test_a_generation_ends_in_time_and_is_not_begun_again(pytestconfig: pytest.Config) -> None:
+    limited = stopping(pytestconfig, seconds_left=3600)
+
+    def write(run: str, *done: int, over: bool = False) -> None:
+        with limited.generating(run, run * 16, doing="generating", total=5, unit="completion") as check:
+            limited.deadline = time.monotonic() + (0 if over else 3600)
+            for number in done:
+                check(number)
+
+    write("a", 2, 5)
+    # Nothing is left to stop after the last one.
+    write("a", 5, over=True)
+    stopped = r"^b stopped while generating 3 of 5 completions by --tunix-time-budget; run again$"
+    limited.deadline = time.monotonic() + 3600
+    with pytest.raises(RunStoppedError, match=stopped):
+        write("b", 3, over=True)
+    limited.deadline = time.monotonic() + 3600
+    with pytest.raises(RunStoppedError, match=stopped):
+        write("b", 3)
+    limited.deadline = time.monotonic()
+    with pytest.raises(RunStoppedError, match=r"^generating completions of c was not begun: --tunix-time-budget is ov"):
+        write("c", 3)
+    limited.pytest_unconfigure()
+
+
+def test_the_first_measurement_of_a_holdout_is_foreseen_by_the_quickest_steps(pytestconfig: pytest.Config) -> None:
+    watch = Watch(stopping(pytestconfig, seconds_left=None))
+    watch.on_saved(0.0)
+    watch.foresee_holdout(1000)
+    watch.stop_requested()
+    watch.on_step(10)
+    # How long a step takes is not known: the compilation was in the first dispatch.
+    assert watch.seconds_needed() < 1
+    time.sleep(0.05)
+    watch.stop_requested()
+    watch.on_step(20)
+    assert watch.seconds_needed() >= 0.05 + 1000 * 0.05 / 10

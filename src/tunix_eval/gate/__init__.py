@@ -15,6 +15,7 @@ from tunix_eval.gate.correction import corrected
 from tunix_eval.gate.needed import needed
 from tunix_eval.gate.rules import decide
 from tunix_eval.gate.scale import check_scale
+from tunix_eval.gate.verdicts import not_decided
 
 __all__ = [
     "Baseline",
@@ -29,6 +30,7 @@ __all__ = [
     "describe_change",
     "make_baseline",
     "needed",
+    "not_decided",
     "read_baseline",
     "run_scores",
     "same_content",

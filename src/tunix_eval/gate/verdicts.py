@@ -85,6 +85,31 @@ def undecidable(case: Case, trouble: str) -> Verdict:
     )
 
 
+def not_decided(
+    outcome: Literal["skipped", "stopped"],
+    reason: str,
+    *,
+    rule: str,
+    metric: str,
+    run_name: str,
+    run_id: str,
+    evalset: str,
+) -> Verdict:
+    """Return the verdict of a gate of which nothing was measured: it has no figure."""
+    return Verdict(
+        rule=rule,
+        metric=metric,
+        run_name=run_name,
+        run_id=run_id,
+        evalset=evalset,
+        outcome=outcome,
+        reason=reason,
+        unit="none",
+        method="",
+        n_current=0,
+    )
+
+
 def threshold_verdict(case: Case, threshold: float, side: Literal["least", "most"]) -> Verdict:
     """Return the verdict of a mean against a threshold."""
     current, n_items = mean_of_means(case.current), len(case.current[0].values)

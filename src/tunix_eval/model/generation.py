@@ -70,7 +70,7 @@ class FlaxModel:
             stop_ids: any of them ends a completion, and is not part of it.
             seeds: where there is a temperature, one for each prompt, 0 <= seed < 2**64.
             has_ended: asked now and then about what was written so far; where it says yes, nothing need be added.
-            on_progress: told how many completions there are.
+            on_progress: told after every dispatch how many completions there are. It ends the generation by raising.
 
         Raises:
             RenderError: a prompt without tokens, or with ids outside the vocabulary.
@@ -85,8 +85,8 @@ class FlaxModel:
         for columns in sorted(by_space):
             queue = sorted(by_space[columns], key=lambda place: bucket(len(prompts[place])))
             decoding = _Decoding(self, settings, columns=columns, words=words)
-            for place, generation in decoding.run(queue, prompts, frozenset(stop_ids), has_ended):
-                written[place] = generation
+            for ended in decoding.run(queue, prompts, frozenset(stop_ids), has_ended):
+                written |= ended
                 if on_progress is not None:
                     on_progress(len(written))
         return [written[place] for place in range(len(prompts))]
@@ -138,14 +138,14 @@ class _Decoding:
         prompts: Sequence[TokenArray],
         stop_ids: frozenset[int],
         has_ended: Callable[[Sequence[int]], bool] | None,
-    ) -> Iterator[tuple[int, Generation]]:
-        """Yield completions with their prompts' places as they end."""
+    ) -> Iterator[dict[int, Generation]]:
+        """Yield after every dispatch the completions that have ended, by their prompts' places."""
         first = 0
         while True:
             first += self._refill(queue, first, prompts)
             if not any(self.rows):
                 return
-            new = self._dispatch()
+            new, ended = self._dispatch(), {}
             for number, row in enumerate(self.rows):
                 if row is None:
                     continue
@@ -154,7 +154,8 @@ class _Decoding:
                     generation = Generation(tuple(row.ids), "stop")
                 if generation is not None:
                     self.rows[number] = None
-                    yield row.place, generation
+                    ended[row.place] = generation
+            yield ended
 
     def _refill(self, queue: list[int], first: int, prompts: Sequence[TokenArray]) -> int:
         """Put prompts into free rows, a full prefill at a time; return how many."""

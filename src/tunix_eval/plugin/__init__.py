@@ -261,7 +261,7 @@ def _in_one_line(item: pytest.Item) -> Generator[None, object, object]:
         reason = str(error)
     except RunMissingError as error:
         if isinstance(error, stopping.RunStoppedError):
-            stopping.Stopping.of(item.config).end_session(item.session, error)
+            stopping.Stopping.of(item.config).report(item, error)
         reason = str(error)
         if not (item.config.option.tunix_require and items.is_gate(item)):
             pytest.skip(reason)

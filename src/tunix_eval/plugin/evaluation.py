@@ -17,12 +17,12 @@ import msgspec
 from tunix_eval.data import encode_answer
 from tunix_eval.digest import sha256_json, sha256_text
 from tunix_eval.errors import SpecError
-from tunix_eval.plugin.progress import Update
 from tunix_eval.plugin.sources import Run, Source
 from tunix_eval.plugin.stop_texts import cut, has_ended
 from tunix_eval.records import (
     Completion,
     Evalset,
+    FloatArray,
     Generation,
     Model,
     Score,
@@ -46,6 +46,10 @@ from tunix_eval.store import EvalManifest, ScorerRecord, Store, pretty_json, rea
 Weights = Literal["initial", "final"]
 LOGPROBS = "answer_logprobs"
 """What a scorer says that it needs, where it needs log-probabilities."""
+ANSWERS_AT_ONCE = 256
+"""Answers whose log-probabilities are asked for in one call; between two of them it can be stopped."""
+Progress = Callable[[Literal["completion", "answer"], int], AbstractContextManager[Callable[[int], None]]]
+"""Takes what is about to be computed, and how many; what is told how many are done may stop it by raising."""
 
 
 @dataclass(frozen=True)
@@ -121,18 +125,18 @@ def written(
     store: Store,
     load: Callable[[], Model],
     logprobs: bool,
-    progress: Callable[[int], AbstractContextManager[Update]],
+    progress: Progress,
 ) -> list[Completion]:
     """Return a run's completions, written now or taken from the cache; with the answers' log-probabilities if asked.
 
-    `progress` is called with how many completions will be written, where some are.
+    `progress` is called where something is computed. What it stops is not kept.
     """
     run = question.run
     tokenizer, stops = run.format.tokenizer, run.generation.stop
 
     def generate() -> list[Generation]:
-        model = load()
-        with progress(len(question.prompts)) as update:
+        with progress("completion", len(question.prompts)) as update:
+            model = load()
             offered = {"has_ended": has_ended(tokenizer, stops), "on_progress": update}
             # What a model of another package need not know: it goes on where it could stop, and says nothing meanwhile.
             known = inspect.signature(model.generate).parameters
@@ -158,11 +162,11 @@ def written(
                 repeat=repeat,
             )
         )
-    return _with_logprobs(question, completions, store=store, load=load) if logprobs else completions
+    return _with_logprobs(question, completions, store=store, load=load, progress=progress) if logprobs else completions
 
 
 def _with_logprobs(
-    question: Question, completions: list[Completion], *, store: Store, load: Callable[[], Model]
+    question: Question, completions: list[Completion], *, store: Store, load: Callable[[], Model], progress: Progress
 ) -> list[Completion]:
     """Judge the expected answer where the model would have written its own: after its last answer mark."""
     form, rule = question.run.format, question.run.rule
@@ -182,16 +186,23 @@ def _with_logprobs(
 
     # JSON has no infinity: a token that cannot be written is cached as null.
     def measure() -> list[tuple[float | None, ...]]:
-        model = load()
-        if not hasattr(model, "token_logprobs"):
-            raise SpecError(
-                f"trainer '{question.run.trainer}' gives no log-probabilities (its model has no token_logprobs), which "
-                "a scorer needs; take that scorer out of the run file"
-            )
-        found = model.token_logprobs(sequences)
+        # Those of one length beside each other, which fills the model's batches.
+        places = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
+        found: dict[int, FloatArray] = {}
+        with progress("answer", len(sequences)) as update:
+            model = load()
+            if not hasattr(model, "token_logprobs"):
+                raise SpecError(
+                    f"trainer '{question.run.trainer}' gives no log-probabilities (its model has no token_logprobs), "
+                    "which a scorer needs; take that scorer out of the run file"
+                )
+            for first in range(0, len(places), ANSWERS_AT_ONCE):
+                asked = places[first : first + ANSWERS_AT_ONCE]
+                found.update(zip(asked, model.token_logprobs([sequences[place] for place in asked]), strict=True))
+                update(len(found))
         return [
-            tuple(value if math.isfinite(value) else None for value in values[-count:].tolist())
-            for values, count in zip(found, counts, strict=True)
+            tuple(value if math.isfinite(value) else None for value in found[place][-count:].tolist())
+            for place, count in enumerate(counts)
         ]
 
     key = question.key(sequences=[sequence.tolist() for sequence in sequences], counts=counts)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunix_eval.errors import SpecError, unknown_name
-from tunix_eval.gate import baseline_runs, check_scale, decide, run_scores
+from tunix_eval.gate import baseline_runs, check_scale, decide, not_decided, run_scores
 from tunix_eval.plugin.baselines import comparable_baseline, update_baseline
 from tunix_eval.plugin.rows import Note
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import Run, Source
+from tunix_eval.plugin.stopping import RunStoppedError
 from tunix_eval.records import Evalset, RunScores, Scorer, Verdict
 from tunix_eval.run_files import run_file_path
 from tunix_eval.specs import AnySpec, GateSpec, PredictionsSpec, RunSpec
@@ -86,7 +87,26 @@ def judge(
         gate: the rule.
         evalset: on what.
         than: what a `better` gate compares with.
+
+    Raises:
+        RunStoppedError: a run or its completions were stopped; that is reported as the gate's verdict.
     """
+    try:
+        return _judged(session, spec, gate, evalset, than)
+    except RunStoppedError as error:
+        about = {"rule": gate.rule, "metric": gate.metric, "evalset": evalset.name, "run_name": spec.name}
+        session.rows.append(not_decided("stopped", str(error), run_id=run_id_of(session, spec), **about))
+        raise
+
+
+def run_id_of(session: Session, spec: AnySpec) -> str:
+    """Return the id of the run that a spec asks for, trained or not."""
+    return session.identity(spec).run_id if isinstance(spec, RunSpec) else session.source(spec).run_id
+
+
+def _judged(
+    session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset, than: AnySpec | Source | None
+) -> Verdict:
     check_gate(session, spec, gate, than if than is None or isinstance(than, AnySpec) else than.spec)
     sources = [session.source(one) for one in seeds_of(spec, gate.runs)]
     others: list[Source] = []
@@ -170,16 +190,14 @@ def _skipped(source: Run, gate: GateSpec, evalset: Evalset, *, updating: bool) -
     steps = f"{source.manifest.steps} of {source.manifest.total_steps} steps"
     written = ", nor made a baseline" if updating else ""
     asked = " (--tunix-max-steps)" if source.kind == "training" else ""
-    return Verdict(
+    return not_decided(
+        "skipped",
+        f"run '{source.spec.name}' stopped at {steps}{asked}; a truncated run is not gated{written}",
         rule=gate.rule,
         metric=gate.metric,
         run_name=source.spec.name,
         run_id=source.run_id,
         evalset=evalset.name,
-        outcome="skipped",
-        reason=f"run '{source.spec.name}' stopped at {steps}{asked}; a truncated run is not gated{written}",
-        unit="none",
-        method="",
     )
 
 

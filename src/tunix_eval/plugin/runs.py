@@ -24,8 +24,9 @@ from tunix_eval.plugin.room import size_text
 from tunix_eval.plugin.rows import Note, Row, missing_run, predictions_row, run_row
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY
-from tunix_eval.plugin.stopping import Stopping, Watch
+from tunix_eval.plugin.stopping import Stopping
 from tunix_eval.plugin.training import Identity, identify, initial_run, job_of, notes_of, train
+from tunix_eval.plugin.watch import Watch
 from tunix_eval.records import Progress, Trainer
 from tunix_eval.settings import Settings
 from tunix_eval.specs import AnySpec, CheckpointSpec, RunSpec
@@ -201,6 +202,8 @@ class Runs:
         source = spec.model.init_from and Path(spec.model.init_from).name
         started = StartedRun(name=spec.name, seed=spec.seed, steps=planned, init_from=source)
         self.store.record_start(identity.run_id, started)
+        if prepared.holdout_rows is not None:
+            watch.foresee_holdout(len(prepared.holdout_rows.tokens) / spec.training.rows)
         with shown(self.config, f"training {spec.name}", unit="step", total=planned) as update:
 
             def on_started(step: int) -> None:
@@ -208,6 +211,7 @@ class Runs:
                 update.started(step)
 
             def on_progress(now: Progress) -> None:
+                watch.on_step(now.step)
                 update(now.step, *training_detail(now.loss, now.tokens_per_second))
                 self._programs.publish()
 

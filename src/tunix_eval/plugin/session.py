@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from tunix_eval.plugin.rows import Note, Row, eval_rows, run_row, warnings_of
 from tunix_eval.plugin.runs import Runs
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source
 from tunix_eval.plugin.state import SESSION_KEY
+from tunix_eval.plugin.stopping import Stopping
 from tunix_eval.plugin.training import check_supported, environment
 from tunix_eval.records import Evalset, Model
 from tunix_eval.report import delta_report
@@ -71,7 +75,11 @@ class Session(Runs):
         return config.stash[SESSION_KEY]
 
     def evaluation(self, source: Source, evalset: Evalset, weights: Weights = "final") -> Evaluation:
-        """Return what a source's completions are worth on an evalset, and write it into its records."""
+        """Return what a source's completions are worth on an evalset, and write it into its records.
+
+        Raises:
+            RunStoppedError: something asked its generation to stop.
+        """
         spec = source.spec
         asked = spec.model_dump(mode="json", include={"generation", "scorers", "answer", "repeats"})
         where = [source.run_id, source.kind, spec.name, source.seed, source.weights_sha256]
@@ -79,6 +87,7 @@ class Session(Runs):
         if key not in self._evaluations:
             scorers = self.registry.scorers(spec.scorers)
             self.check_needs(spec)
+            computed: list[str] = []
             if isinstance(source, PredictionsFile):
                 completions, settings = source.completions(evalset), {}
                 prompts = source.prompts_sha256(evalset)
@@ -92,9 +101,7 @@ class Session(Runs):
                         store=self.store,
                         load=lambda: self._model(source, weights),
                         logprobs=bool(needs_logprobs(scorers)),
-                        progress=lambda total: shown(
-                            self.config, f"{spec.name} on {evalset.name}", unit="completion", total=total
-                        ),
+                        progress=partial(self._computing, question, computed),
                     )
                 prompts = prompts_sha256(evalset, question.item_prompts)
                 self._programs.publish()
@@ -102,7 +109,31 @@ class Session(Runs):
                 source, weights, evalset, completions, scorers, prompts_sha256=prompts, environment=settings
             )
             record(self._evaluations[key])
+            if computed:
+                Stopping.of(self.config).end_if_late(f"{computed[-1]} are there")
         return self._evaluations[key]
+
+    @contextlib.contextmanager
+    def _computing(
+        self, question: Question, computed: list[str], unit: str, total: int
+    ) -> Iterator[Callable[[int], None]]:
+        """Show what a model computes, and let it be stopped; note what was computed."""
+        spec, evalset = question.run.spec, question.evalset
+        before = ", before its training," if question.weights == "initial" else ""
+        run = f"run '{spec.name}' ({question.run.run_id}) on {evalset.name}{before}"
+        doing = "generating" if unit == "completion" else "measuring"
+        key = f"{doing}-{question.key()[:16]}"
+        with (
+            Stopping.of(self.config).generating(run, key, doing=doing, total=total, unit=unit) as check,
+            shown(self.config, f"{spec.name} on {evalset.name}", unit=unit, total=total) as update,
+        ):
+
+            def told(done: int) -> None:
+                update(done)
+                check(done)
+
+            yield told
+        computed.append(f"{unit}s of {run.removesuffix(',')}")
 
     def check_needs(self, spec: AnySpec) -> None:
         """Refuse a scorer that needs log-probabilities where there is no model to ask."""

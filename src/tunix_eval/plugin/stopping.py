@@ -1,49 +1,40 @@
-"""Training that stops before its last step, and goes on in another session: SIGTERM, Ctrl-C, --tunix-time-budget.
+"""Trainings and generations that stop before their end: SIGTERM, Ctrl-C, --tunix-time-budget.
 
-    asked by             training                            session
-    SIGTERM              ends with the running dispatch,     ends with its summary, exit code 143
-    Ctrl-C               with a checkpoint                   ends with its summary, exit code 2; a second one at once
-    --tunix-time-budget  ends so that it is saved in time    goes on; what needs the run is skipped
+    asked by             training, generation                session
+    SIGTERM              ends with the running dispatch;     ends with its summary, exit code 143
+    Ctrl-C               a training with a checkpoint        ends with its summary, exit code 2; a second one at once
+    --tunix-time-budget  ends so that it is over in time     goes on; what needs the run is skipped
 
-A signal is taken up while a run is trained, and only then; at other times it does what it did before, and so does a
-second one. Under pytest-xdist it may reach a worker, the controller or all of them, and it is for the one that trains:
-whoever has it leaves a file for the others, which is looked for after every dispatch. Light: loaded with the plugin.
+A training goes on in another session; of a generation nothing is kept. A signal is taken up while a run is trained or
+writes completions, and only then; at other times it does what it did before, and so does a second one. Under
+pytest-xdist it may reach a worker, the controller or all of them, and it is for the one that computes: whoever has it
+leaves a file for the others, which is looked for after every dispatch. Light: loaded with the plugin.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tunix_eval.errors import RunMissingError
-from tunix_eval.plugin.state import ROWS_KEY, SESSION_ID_KEY
+from tunix_eval.plugin.state import PLAN_KEY, ROWS_KEY, SESSION_ID_KEY
+from tunix_eval.plugin.watch import Stop
+from tunix_eval.plugin.watch import Watch as Watch
 
 _PLUGIN = "tunix_eval_stopping"
 _ASKED = "asked"
-
-
-RECENT = 20
-"""Dispatches by which the next one is foreseen; a hiccup before them is forgotten."""
-
-
-class Stop(NamedTuple):
-    """What stops a training."""
-
-    reason: str
-    exit_code: int | None = None
-    """The session ends with it; None where it goes on."""
-
 
 BUDGET = Stop("--tunix-time-budget")
 SIGNALS = {signal.SIGTERM: Stop("SIGTERM", 128 + signal.SIGTERM), signal.SIGINT: Stop("Ctrl-C", 2)}
@@ -57,53 +48,24 @@ class TrainingStopped(Exception):  # noqa: N818
         self.steps, self.total_steps = steps, total_steps
 
 
+class _GenerationStopped(Exception):  # noqa: N818
+    """A model has stopped writing as it was asked to."""
+
+    def __init__(self, done: int, stop: Stop) -> None:
+        super().__init__(done, stop)
+        self.done, self.stop = done, stop
+
+
 class RunStoppedError(RunMissingError):
-    """A run is needed, and its training was stopped; the test is skipped with a reason, and the session may end."""
+    """What a test needs was stopped; the test is skipped with a reason, and the session may end."""
 
     def __init__(self, message: str, stop: Stop) -> None:
         super().__init__(message)
         self.stop = stop
 
 
-class Watch:
-    """What a trainer asks after every dispatch, and tells of every checkpoint."""
-
-    def __init__(self, stopping: Stopping) -> None:
-        self._stopping = stopping
-        self._asked = time.monotonic()
-        self._dispatches: list[float] = []
-        self._longest_save: float | None = None
-
-    def begin(self) -> None:
-        """Count the first dispatch from here; what was waited for before is none of it."""
-        self._asked = time.monotonic()
-
-    def stop_requested(self) -> str | None:
-        """Return the reason to stop now, where there is one."""
-        now = time.monotonic()
-        self._dispatches.append(now - self._asked)
-        self._asked = now
-        stop = self._stopping.asked()
-        if stop is None and self._stopping.ends_within(self.seconds_needed()):
-            stop = BUDGET
-        return stop.reason if stop else None
-
-    def on_saved(self, seconds: float) -> None:
-        """Take note of how long a checkpoint took."""
-        self._longest_save = max(seconds, self._longest_save or 0.0)
-
-    def seconds_needed(self) -> float:
-        """Return how long another dispatch and a checkpoint may take, by the longest of the recent ones.
-
-        The first dispatch counts only until there is a second, since it is measured together with the compilation; a
-        checkpoint counts as a dispatch until there is one.
-        """
-        longest = max(self._dispatches[1:][-RECENT:] or self._dispatches, default=0.0)
-        return longest + (longest if self._longest_save is None else self._longest_save)
-
-
 class Stopping:
-    """Knows what asks this process's trainings to stop, and ends the session where that is a signal."""
+    """Knows what asks this process's trainings and generations to stop, and ends the session where that is a signal."""
 
     def __init__(self, config: pytest.Config, deadline: float | None) -> None:
         """Take the deadline by time.monotonic, which all processes of a machine share."""
@@ -114,6 +76,7 @@ class Stopping:
         self._before: dict[signal.Signals, Any] = {}
         self._signalled: Stop | None = None
         self._exit_code: int | None = None
+        self._reported: set[str] = set()
 
     @classmethod
     def of(cls, config: pytest.Config) -> Stopping:
@@ -145,9 +108,53 @@ class Stopping:
                 stop = self.asked() or BUDGET
                 steps = f"{stopped.steps} of {stopped.total_steps} steps"
                 raise self._stopped(f"{run} stopped at {steps} by {stop.reason}; {again}", stop, run_id) from None
-            late = self.asked()
-            if late is not None:
-                raise self._stopped(f"{run} is trained to its end; {late.reason} ended the session", late)
+            self.end_if_late(f"{run} is trained to its end")
+
+    @contextlib.contextmanager
+    def generating(self, run: str, key: str, *, doing: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Let a run's model write until something asks it to stop; give what is to be told how much is done.
+
+        Args:
+            run: names the run and the evalset in messages.
+            key: names what is written; once it was stopped, this session does not begin it again.
+            doing: what the model does.
+            total: how much there is to do.
+            unit: of what.
+
+        Raises:
+            RunStoppedError: it was stopped, or is not begun.
+        """
+        self._refuse(f"{doing} {unit}s of {run}", key, "run again", over=self.ends_within(0.0))
+        with self._known_to_others(), self._heeding():
+            watch = Watch(self)
+            # There is no checkpoint to leave time for.
+            watch.on_saved(0.0)
+
+            def check(done: int) -> None:
+                if watch.stop_requested() and done < total:
+                    raise _GenerationStopped(done, self.due(watch.seconds_needed()) or BUDGET)
+
+            try:
+                yield check
+            except _GenerationStopped as stopped:
+                text = (
+                    f"{run} stopped while {doing} {stopped.done} of {total} {unit}s by {stopped.stop.reason}; run again"
+                )
+                raise self._stopped(text, stopped.stop, key) from None
+
+    def end_if_late(self, what: str) -> None:
+        """End the session for a signal that came too late to stop anything.
+
+        Raises:
+            RunStoppedError: there was one.
+        """
+        late = self.asked()
+        if late is not None:
+            raise self._stopped(f"{what}; {late.reason} ended the session", late)
+
+    def due(self, seconds: float) -> Stop | None:
+        """Return what asks to stop before something that may take so many seconds."""
+        return self.asked() or (BUDGET if self.ends_within(seconds) else None)
 
     def asked(self) -> Stop | None:
         """Return the signal that reached this process or another one of the session."""
@@ -172,25 +179,33 @@ class Stopping:
             RunStoppedError: it is so.
         """
         # What was stopped to save it in time has left a rest that is too short for another.
-        over = self.ends_within(0.0) or any(self._folder.glob("stopped-*"))
+        self._refuse(run, run_id, again, over=self.ends_within(0.0) or any(self._folder.glob("stopped-*")))
+
+    def _refuse(self, what: str, key: str, again: str, *, over: bool) -> None:
         stop = self.asked() or (BUDGET if over else None)
         with contextlib.suppress(OSError):
-            text = (self._folder / f"stopped-{run_id}").read_text(encoding="utf-8")
+            text = (self._folder / f"stopped-{key}").read_text(encoding="utf-8")
             raise RunStoppedError(text, stop or BUDGET)
         if stop is not None:
             why = "--tunix-time-budget is over" if stop is BUDGET else f"{stop.reason} ended the session"
-            raise self._stopped(f"{run} was not begun: {why}; {again}", stop, run_id)
+            raise self._stopped(f"{what} was not begun: {why}; {again}", stop, key)
 
-    def _stopped(self, text: str, stop: Stop, run_id: str = "") -> RunStoppedError:
+    def _stopped(self, text: str, stop: Stop, key: str = "") -> RunStoppedError:
         """Leave word for the other processes and the table at the end."""
-        self._leave(f"stopped-{run_id}" if run_id else f"ended-{os.getpid()}", text)
+        self._leave(f"stopped-{key}" if key else f"ended-{os.getpid()}", text)
         return RunStoppedError(text, stop)
 
-    def end_session(self, session: pytest.Session, error: RunStoppedError) -> None:
-        """End the session after the running test where a signal has stopped a training."""
+    def report(self, item: pytest.Item, error: RunStoppedError) -> None:
+        """Report an item's gates as stopped; where a signal did it, end the session after this item."""
+        from tunix_eval.plugin.stopped_gates import gates_of, report_gates
+
+        report_gates(item, str(error))
         if error.stop.exit_code is not None:
             self._exit_code = error.stop.exit_code
-            session.shouldstop = str(error)
+            item.session.shouldstop = str(error)
+            reason = f"{error.stop.reason} ended the session before it was decided; run again"
+            others = (other for other in item.session.items if other is not item)
+            self._leave(f"gates-{os.getpid()}", json.dumps(gates_of(others, reason)))
 
     # --------------------------------------------------------------------------------------------------------- files
 
@@ -246,7 +261,7 @@ class Stopping:
             signal.signal(*self._before.popitem())
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the first signal while a run is trained; a second one does what it did before."""
+        """Remember the first signal while something is computed; a second one does what it did before."""
         caught = signal.Signals(number)
         signal.signal(number, self._before[caught])
         controls = self.config.pluginmanager.get_plugin("dsession")
@@ -268,11 +283,22 @@ class Stopping:
         """Hand the deadline to an xdist worker."""
         node.workerinput["tunix_deadline"] = self.deadline
 
-    def pytest_sessionstart(self) -> None:
-        """Take signals up for the workers that will train, in all processes of xdist."""
-        trains = self.config.option.tunix_train or self.config.option.tunix_retrain
-        if trains and (self._worker is not None or self.config.pluginmanager.has_plugin("dsession")):
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        """In a worker that has tests of ours, take signals up, and have its controller do so."""
+        if self._worker is not None and PLAN_KEY in self.config.stash:
+            self._leave(f"planned-{self._worker}", "")
             self._heed()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Take signals up for the workers, one of which may have to pass them on."""
+        if not self._before and any(self._folder.glob("planned-*")):
+            self._heed()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember which tests were come to."""
+        self._reported.add(report.nodeid)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -286,8 +312,12 @@ class Stopping:
         if self._worker is not None:
             self.config.workeroutput["tunix_exit_code"] = self._exit_code  # type: ignore[attr-defined]
             return
+        rows = self.config.stash[ROWS_KEY]
         for mark in sorted([*self._folder.glob("stopped-*"), *self._folder.glob("ended-*")]):
-            self.config.stash[ROWS_KEY].append({"row": "Note", "text": mark.read_text(encoding="utf-8")})
+            rows.append({"row": "Note", "text": mark.read_text(encoding="utf-8")})
+        for mark in sorted(self._folder.glob("gates-*")):
+            for nodeid, gates in json.loads(mark.read_text(encoding="utf-8")).items():
+                rows += [] if nodeid in self._reported else gates
         if self._exit_code is not None:
             session.exitstatus = self._exit_code
 
