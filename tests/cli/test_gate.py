@@ -12,6 +12,7 @@ from tunix_eval.gate import baseline_runs, decide, read_baseline, run_scores
 from tunix_eval.records import RunScores
 from tunix_eval.scoring import read_eval
 from tunix_eval.specs import GateSpec
+from tunix_eval.store import StartedRun, Store, write_atomic
 
 
 def scores(records: Records, run_id: str, seed: int, weights: str = "") -> RunScores:
@@ -213,6 +214,24 @@ def test_a_truncated_run_is_not_gated(records: Records) -> None:
         1,
         f"run {run_id} (addition) on addition-heldout: was stopped early; a truncated run is not gated",
     )
+
+
+def test_a_stopped_run_is_not_decided_and_does_not_pass(records: Records) -> None:
+    run_id = "0123456789abcdef"
+    Store(records.root / "artifacts").record_start(
+        run_id, StartedRun(name="addition", seed=0, steps=800, init_from=None)
+    )
+    write_atomic(records.directory(run_id) / "checkpoints" / "300" / "digests.json", "{}")
+    reason = f"run 'addition' ({run_id}) stopped at 300 of 800 steps; run pytest --tunix-train again to go on"
+    for reference in ("addition", run_id[:6], f"artifacts/runs/{run_id}"):
+        code, out, _ = records.call("gate", reference, "--metric", "exact", "--json")
+        (found,) = json.loads(out)["verdicts"]
+        assert (code, found["outcome"], found["rule"], found["reason"]) == (1, "stopped", "no_worse", reason)
+        assert {found[name] for name in ("reference", "current", "delta", "interval", "p_value")} == {None}
+    # What was evaluated under the name is what the name means.
+    with_baseline(records)
+    assert records.call("gate", records.run(seed=9, wrong=range(2)))[0] == 0
+    assert "is 6 runs" in records.call("gate", "addition")[2]
 
 
 def test_runs_that_are_no_retrainings_are_not_gated_together(records: Records) -> None:

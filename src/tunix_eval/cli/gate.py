@@ -19,6 +19,7 @@ from tunix_eval.cli.recorded import (
     recorded_seeds,
     terminal_width,
 )
+from tunix_eval.cli.stopped import stopped_verdicts
 from tunix_eval.data import file_stem
 from tunix_eval.errors import ArtifactError, SpecError, unknown_name
 from tunix_eval.figures import printable
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
-    """Return what to print, and 1 where a gate failed."""
+    """Return what to print, and 1 where a gate failed, or was not decided because its run was stopped."""
     asked = {name: value for name in _OF_A_RULE if (value := getattr(arguments, name)) is not None}
     if arguments.gates:
         if odd := [*asked, *(["evalset"] if arguments.evalset else [])]:
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     else:
         verdicts = _of_arguments(arguments, asked)
     report = SessionReport(verdicts=tuple(verdicts))
-    failed = [verdict for verdict in verdicts if verdict.outcome == "failed"]
+    failed = [verdict for verdict in verdicts if verdict.outcome in ("failed", "stopped")]
     lines = verdicts_json(report).splitlines() if arguments.json else _lines(report, failed)
     return lines, 1 if failed else 0
 
@@ -92,6 +93,9 @@ def _lines(report: SessionReport, failed: Sequence[Verdict]) -> list[str]:
 
 def _of_arguments(arguments: argparse.Namespace, asked: dict[str, object]) -> list[Verdict]:
     """Decide one gate on every evalset that the runs were evaluated on."""
+    rule, metric = arguments.rule or "no_worse", arguments.metric or ""
+    if stopped := stopped_verdicts(arguments, [(rule, metric, arguments.evalset or "")]):
+        return stopped
     runs = open_runs(arguments, arguments.runs)
     others = open_runs(arguments, [arguments.than]) if arguments.than else []
     verdicts = []
@@ -107,6 +111,9 @@ def _of_run_file(arguments: argparse.Namespace, path: Path) -> list[Verdict]:
     spec = read_run_file(path)
     if not spec.gates:
         raise SpecError(f"{path}: has no [[gates]]; name a rule with --rule in place of --gates")
+    named = [(gate.rule, gate.metric, _evalset_name(gate, spec, path)) for gate in spec.gates]
+    if stopped := stopped_verdicts(arguments, named):
+        return stopped
     runs = open_runs(arguments, arguments.runs)
     store = open_store(arguments)
     verdicts = []
