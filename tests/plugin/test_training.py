@@ -292,10 +292,11 @@ def test_a_run_that_stopped_early_is_complete_and_another_begins_from_it(project
     assert first["steps"] < first["total_steps"] == 40
     assert first["best_step"] == first["steps"] - 4
     assert (first["holdout"]["dataset_key"], first["holdout"]["share"]) == ("addition-v1", 0.1)
-    result.stdout.fnmatch_lines([f"*sums: stopped early at {first['steps']} of 40 steps, after 2 measurements*"])
+    course = f"    stopped early at step {first['steps']} of 40, best at step {first['best_step']}, by early_stopping"
+    result.stdout.fnmatch_lines(["  sums *trained", course])
     # Reused, not gone on with.
     result = project.run_apart("--tunix-train")
-    result.stdout.fnmatch_lines(["*0 runs to train*", f"*sums: stopped early at {first['steps']} of 40*"])
+    result.stdout.fnmatch_lines(["*0 runs to train*", "  sums *reused", course])
 
     more = SUMS_FILE.replace('"sums"', '"more"').replace("early_stopping = 2\n", "").replace("steps = 40", "steps = 2")
     more = more.replace('"plain"', '"chatml"').replace("row_tokens = 48", "row_tokens = 96")

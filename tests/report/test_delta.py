@@ -168,6 +168,11 @@ def test_a_truncated_run_says_so():
     assert "Run `3f2a9c1b77aa01de`: 2 of 800 steps, truncated.\n" in report(exact([0.0]), exact([1.0]), run=run)
 
 
+def test_a_run_that_stopped_early_says_so():
+    run = RunRow(name="a", run_id="b", seed=0, action="trained", steps=2, total_steps=9, ended="early_stopping")
+    assert "Run `b`: 2 of 9 steps, stopped early.\n" in report(exact([0.0]), exact([1.0]), run=run)
+
+
 hostile = st.text(alphabet="`|\\<>*_[](){}#!&$~@:-\n\r\x1b ab", min_size=1, max_size=30)
 
 

@@ -69,7 +69,10 @@ SESSION = SessionReport(
     runs=(
         run(),
         run("addition[style=none]", action="reused", wall_seconds=118.1, loss=1.2345),
-        run("dev-reasoning", action="resumed", status="truncated", steps=2, wall_seconds=3.06, loss=None),
+        run(
+            "dev-reasoning", action="resumed", resumed_from=1, status="truncated", steps=2, wall_seconds=3.06, loss=None
+        ),
+        run("patient", ended="early_stopping", steps=24, total_steps=80, best_step=20),
     ),
     evals=(
         evaluation(),

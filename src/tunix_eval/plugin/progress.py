@@ -63,10 +63,9 @@ class Update:
         self._display = display
         self._task = Task(label, unit, 0, total)
         self._first: tuple[int, float] | None = None
-        display.show(self._task)
 
     def started(self, done: int) -> None:
-        """Show what was done before; no time is counted from here."""
+        """Show how much was done before; no time is counted from here."""
         self._task = self._task._replace(done=done)
         self._display.show(self._task)
 
@@ -81,18 +80,22 @@ class Update:
 
 
 @contextlib.contextmanager
-def shown(config: pytest.Config, label: str, *, unit: str, total: int) -> Iterator[Update]:
+def shown(config: pytest.Config, label: str, *, unit: str, total: int, started: bool = True) -> Iterator[Update]:
     """Show a task while the block runs.
 
         with shown(config, "training addition", unit="step", total=600) as update:
             update(10, "loss 2.1", "9,000 tokens/s")
 
     Call `update` as often as you like, from one thread. The time left goes by what was done between its first call and
-    its last, so that neither a compilation nor what was resumed counts.
+    its last, so that neither a compilation nor what was resumed counts. With `started=False` nothing is shown until
+    `update.started` has said where it begins.
     """
     display = display_of(config)
+    update = Update(display, label, unit=unit, total=total)
+    if started:
+        update.started(0)
     try:
-        yield Update(display, label, unit=unit, total=total)
+        yield update
     finally:
         display.over(label)
 

@@ -204,7 +204,7 @@ class Runs:
         self.store.record_start(identity.run_id, started)
         if prepared.holdout_rows is not None:
             watch.foresee_holdout(len(prepared.holdout_rows.tokens) / spec.training.rows)
-        with shown(self.config, f"training {spec.name}", unit="step", total=planned) as update:
+        with shown(self.config, f"training {spec.name}", unit="step", total=planned, started=False) as update:
 
             def on_started(step: int) -> None:
                 self.notify(f"{first_line}; goes on from step {step}" if step else first_line)
