@@ -542,6 +542,8 @@ class RunScores(msgspec.Struct, frozen=True, kw_only=True):
     weights_sha256: str
     values: dict[str, float | None]
     """Item id -> value; with repeats the mean over the item's completions."""
+    unpromised_bits: str | None = None
+    """Why the run, trained or evaluated again, may have other values; None where its platform promises the same."""
 
 
 Outcome = Literal["passed", "failed", "skipped", "stopped"]

@@ -75,6 +75,19 @@ def test_a_near_drop_is_decided_with_the_fresh_seeds_that_are_recorded(records: 
     assert json.loads(out)["verdicts"][0]["p_value"] == pytest.approx(0.1469, abs=1e-4)
 
 
+def test_a_verdict_of_a_gpu_is_of_its_run_alone(records: Records) -> None:
+    note = "gpu without --xla_gpu_deterministic_ops: a run trained or evaluated again may differ; this verdict is of "
+    with_baseline(records)
+    gpu = {"platform": "gpu", "xla_flags": ""}
+    code, out, _ = records.call("gate", records.run(seed=9, environment=gpu), "--json")
+    assert (code, json.loads(out)["verdicts"][0]["notes"]) == (0, [f"{note}this run alone"])
+    fixed = gpu | {"xla_flags": "--xla_gpu_deterministic_ops=true"}
+    assert (
+        json.loads(records.call("gate", records.run(seed=9, environment=fixed), "--json")[1])["verdicts"][0]["notes"]
+        == []
+    )
+
+
 def test_several_runs_are_one_current_side(records: Records) -> None:
     with_baseline(records)
     runs = [records.run(seed=seed, wrong=range(8)) for seed in (10, 11, 12)]

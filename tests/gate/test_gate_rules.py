@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,6 +86,26 @@ def test_one_twin_does_not_hide_the_other_current_runs():
     verdict = judge("non_inferior", now, BASELINE, margin=0.05, runs=3)
     assert (verdict.outcome, verdict.unit, verdict.n_current) == ("failed", "runs", 3)
     assert verdict.current == pytest.approx(194 / 3 / N)
+
+
+def test_a_run_that_was_trained_again_to_other_weights_is_no_twin_of_the_one_with_its_id_and_seed():
+    verdict = judge("no_worse", [run(186, "b194", weights="other bits")], BASELINE)
+    assert (verdict.unit, verdict.n_runs) == ("runs", 5)
+
+
+@pytest.mark.parametrize("side", ["current", "reference"])
+@pytest.mark.parametrize("rule", [{"rule": "no_worse"}, {"rule": "at_least", "value": 0.9}])
+def test_a_verdict_says_what_the_platform_of_its_runs_does_not_promise(rule, side):
+    reason = "gpu without --xla_gpu_deterministic_ops"
+    now = run(194, "now", weights="b194")
+    runs = {"current": [now], "reference": BASELINE}
+    runs[side] = [msgspec.structs.replace(one, unpromised_bits=reason) for one in runs[side]]
+    verdict, promised = judge(**rule, **runs), judge(**rule, current=[now], reference=BASELINE)
+    note = f"{reason}: a run trained or evaluated again may differ; this verdict is of this run alone"
+    # It changes what is said, and nothing that is decided.
+    assert verdict == msgspec.structs.replace(
+        promised, notes=(*promised.notes, note), reason=f"{promised.reason}; {note}"
+    )
 
 
 def test_a_margin_allows_the_drop_and_is_tested_by_tangos_score():

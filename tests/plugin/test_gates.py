@@ -137,3 +137,26 @@ def test_one_baseline_run_says_that_seed_noise_is_unknown_and_fails_only_with_a_
     result.stdout.fnmatch_lines(["*one baseline run, so that the noise between training*"])
     project.test(GATE.replace("metric='exact'", "metric='exact', margin=0.1"))
     project.run("--tunix-train").assert_outcomes(failed=1)
+
+
+def test_a_run_of_a_gpu_says_so_in_its_verdict_and_records_and_keeps_its_id(project: Project) -> None:
+    project.test(GATE)
+    project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=1)
+    assert verdict(project)["notes"] == ["same weights as baseline run " + str(verdict(project)["run_id"])]
+    (path,) = project.manifests()
+    manifest = json.loads(path.read_text())
+    assert "unpromised_bits" not in manifest["device"]
+    path.write_text(json.dumps(manifest | {"device": manifest["device"] | {"platform": "gpu"}}))
+
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    reason = "gpu without --xla_gpu_deterministic_ops"
+    note = f"{reason}: a run trained or evaluated again may differ; this verdict is of this run alone"
+    assert verdict(project)["notes"][1:] == [note]  # type: ignore[index]
+    result.stdout.fnmatch_lines([f"note: words/exact no_worse: {reason}: a run*"])
+    held = json.loads(next(path.parent.glob("eval_manifest.*.json")).read_text())
+    assert (held["run_id"], held["device"]["unpromised_bits"]) == (path.parent.name, reason)
+    # What is recorded is enough for a baseline to say so too.
+    project.run("--tunix-update-baselines").assert_outcomes(passed=1)
+    baseline = json.loads(next(project.path.glob("baselines/words/*.json")).read_text())
+    assert baseline["runs"][0]["device"]["unpromised_bits"] == reason

@@ -16,6 +16,7 @@ from tunix_eval.data import DataWarning, make_evalset
 from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError, SpecError, unknown_name
 from tunix_eval.gate import run_scores
+from tunix_eval.platforms import unpromised_values
 from tunix_eval.records import RunScores, ScoredItem
 from tunix_eval.scoring import read_eval
 from tunix_eval.settings import read_settings
@@ -91,7 +92,14 @@ class Evaluation:
         """Return the values of a metric, as gates take them."""
         self.check_metric(metric)
         held = self.manifest
-        return run_scores(self.scored, metric, run_id=held.run_id, seed=held.seed, weights_sha256=held.weights_sha256)
+        return run_scores(
+            self.scored,
+            metric,
+            run_id=held.run_id,
+            seed=held.seed,
+            weights_sha256=held.weights_sha256,
+            unpromised_bits=unpromised_values(held.device, held.environment),
+        )
 
 
 class _Card(msgspec.Struct):

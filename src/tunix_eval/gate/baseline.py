@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from tunix_eval.errors import BaselineError, suggestion
+from tunix_eval.platforms import unpromised_values
 from tunix_eval.records import RunScores, ScoredItem
 from tunix_eval.statistics import measured_mean
 from tunix_eval.tables import Table
@@ -28,7 +29,7 @@ class BaselineRun(Table):
     packages: dict[str, str]
     """Library versions."""
     device: dict[str, Any]
-    """platform, kind, count, cpu_features."""
+    """platform, kind, count, cpu_features, and why they do not promise the same bits, where they do not."""
 
 
 class BaselineMetric(Table):
@@ -120,12 +121,26 @@ def make_baseline(
     )
 
 
-def run_scores(scored: Sequence[ScoredItem], metric: str, *, run_id: str, seed: int, weights_sha256: str) -> RunScores:
+def run_scores(
+    scored: Sequence[ScoredItem],
+    metric: str,
+    *,
+    run_id: str,
+    seed: int,
+    weights_sha256: str,
+    unpromised_bits: str | None = None,
+) -> RunScores:
     """Return one run's values for a metric, as gates take them.
 
     The value of an item with several completions is their mean, and None where one of them has none.
     """
-    return RunScores(run_id=run_id, seed=seed, weights_sha256=weights_sha256, values=_item_values(metric, scored))
+    return RunScores(
+        run_id=run_id,
+        seed=seed,
+        weights_sha256=weights_sha256,
+        values=_item_values(metric, scored),
+        unpromised_bits=unpromised_bits,
+    )
 
 
 def baseline_runs(baseline: Baseline, metric: str) -> list[RunScores]:
@@ -141,6 +156,7 @@ def baseline_runs(baseline: Baseline, metric: str) -> list[RunScores]:
             seed=run.seed,
             weights_sha256=run.weights_sha256,
             values={item_id: values[index] for item_id, values in scores.items()},
+            unpromised_bits=unpromised_values(run.device, {}),
         )
         for index, run in enumerate(baseline.runs)
     ]

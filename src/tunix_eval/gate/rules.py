@@ -18,6 +18,7 @@ from tunix_eval.gate.verdicts import (
     mean_of_means,
     threshold_verdict,
     undecidable,
+    with_promises,
 )
 from tunix_eval.records import Outcome, RunScores, Verdict
 from tunix_eval.specs import GateSpec
@@ -58,6 +59,8 @@ def decide(
     and all of them decide. Source: docs/decisions/0004-confirm-before-alarm.md.
 
     Every rule fails where a value is missing or out of bounds, or where the two sides do not have the same items.
+    A verdict of runs whose platform does not promise the same bits says so; nothing is decided from bits but that
+    weights of one digest are one.
 
     Args:
         gate: the rule, metric and arguments.
@@ -77,6 +80,11 @@ def decide(
     check_scale(gate, bounds, where=case.where, lower_is_better=lower_is_better)
     if trouble := _trouble(case):
         return undecidable(case, trouble)
+    return with_promises(case, _decided(case, fresh))
+
+
+def _decided(case: Case, fresh: Fresh | None) -> Verdict:
+    gate = case.gate
     match gate.rule:
         case "at_least" | "at_most":
             return threshold_verdict(case, gate.value or 0.0, "least" if gate.rule == "at_least" else "most")

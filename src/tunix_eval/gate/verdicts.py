@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
 from tunix_eval.figures import decimals, fixed, interval_text, p_text
 from tunix_eval.gate.comparison import Comparison
 from tunix_eval.records import Outcome, RunScores, Verdict
@@ -173,6 +175,16 @@ def comparison_verdict(case: Case, decision: Decision) -> Verdict:
         detectable=compared.detectable,
         notes=notes,
     )
+
+
+def with_promises(case: Case, verdict: Verdict) -> Verdict:
+    """Say of a verdict what the platforms of its runs do not promise."""
+    found = sorted({run.unpromised_bits for run in (*case.current, *case.reference) if run.unpromised_bits})
+    if not found or verdict.delta is None:
+        return verdict
+    runs = "this run" if verdict.n_current == 1 else "these runs"
+    note = f"{', '.join(found)}: a run trained or evaluated again may differ; this verdict is of {runs} alone"
+    return replace(verdict, notes=(*verdict.notes, note), reason=f"{verdict.reason}; {note}")
 
 
 def _turned(interval: tuple[float, float] | None, *, negate: bool) -> tuple[float, float] | None:

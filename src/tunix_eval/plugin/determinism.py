@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 from tunix_eval.errors import SpecError, TrainingError
+from tunix_eval.platforms import DETERMINISTIC
 from tunix_eval.plugin.device import cpu_threads
 from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.needs import named_spec
@@ -205,5 +206,5 @@ def _first_weight(once: object, twice: object) -> str | None:
 def _differ(found: str) -> NoReturn:
     raise TrainingError(
         f"{found}; expected the same bits. A trainer must draw from the seed alone; on a GPU some operations add in no "
-        "fixed order unless XLA_FLAGS=--xla_gpu_deterministic_ops=true"
+        f"fixed order unless XLA_FLAGS={DETERMINISTIC}=true"
     )

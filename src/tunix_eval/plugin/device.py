@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunix_eval.errors import DeviceError
+from tunix_eval.platforms import with_promise
 from tunix_eval.plugin import probe
 
 KINDS = ("auto", "cpu", "gpu", "tpu")
@@ -162,15 +163,16 @@ def failures_in_one_line(what: str, device: Device) -> Iterator[None]:
 
 
 def describe(device: Device) -> dict[str, Any]:
-    """Return what the manifest says of a device: platform, kind, count and CPU features."""
+    """Return what the manifest says of a device: platform, kind, count, CPU features, and what it does not promise."""
     jax = sys.modules.get("jax")
     kinds = sorted({found.device_kind for found in jax.devices()}) if jax else [platform.machine()]
-    return {
+    described = {
         "platform": device.platform,
         "kind": ", ".join(kinds),
         "count": device.count,
         "cpu_features": _cpu_features(),
     }
+    return with_promise(described, os.environ.get("XLA_FLAGS", ""))
 
 
 def confirm(device: Device) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunix_eval.errors import SpecError, unknown_name
 from tunix_eval.gate import baseline_runs, check_scale, decide, not_decided, run_scores
+from tunix_eval.platforms import unpromised_values
 from tunix_eval.plugin.baselines import comparable_baseline, update_baseline
 from tunix_eval.plugin.rows import Note
 from tunix_eval.plugin.session import Session
@@ -151,12 +152,14 @@ def _judged(
 
 def scores_of(session: Session, source: Source, metric: str, evalset: Evalset) -> RunScores:
     """Return what a source's completions score, as gates take it."""
+    evaluation = session.evaluation(source, evalset)
     return run_scores(
-        session.evaluation(source, evalset).scored,
+        evaluation.scored,
         metric,
         run_id=source.run_id,
         seed=source.seed,
         weights_sha256=source.weights_sha256,
+        unpromised_bits=unpromised_values(source.device, evaluation.environment),
     )
 
 

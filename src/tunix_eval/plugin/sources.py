@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tunix_eval.data import Predictions, match_predictions, read_predictions
 from tunix_eval.digest import sha256_file, sha256_json, sha256_text
 from tunix_eval.errors import ArtifactError, SpecError
+from tunix_eval.platforms import with_promise
 from tunix_eval.plugin.prepare import Format, Prepared, make_format, prompts_sha256
 from tunix_eval.plugin.registry import Registry
 from tunix_eval.records import AnswerRule, Batch, Completion, Evalset, TrainingJob
@@ -65,8 +66,8 @@ class Run:
 
     @property
     def device(self) -> dict[str, Any]:
-        """What it was trained on."""
-        return self.manifest.device
+        """What it was trained on, and why that does not promise the same bits, where it does not."""
+        return with_promise(self.manifest.device, self.manifest.xla_flags)
 
     @property
     def recipe_sha256(self) -> str | None:

@@ -35,6 +35,7 @@ class Watch:
         self._dispatches: list[float] = []
         self._longest_save: float | None = None
         self._step: int | None = None
+        self._asked_step: int | None = None
         self._step_seconds = math.inf
         self._holdout_steps = 0.0
 
@@ -47,6 +48,10 @@ class Watch:
         now = time.monotonic()
         self._dispatches.append(now - self._asked)
         self._asked = now
+        # Some tell how far they are before they ask and some after; dispatches are of one size.
+        if self._step is not None and self._asked_step is not None and self._step > self._asked_step:
+            self._step_seconds = min(self._step_seconds, self._dispatches[-1] / (self._step - self._asked_step))
+        self._asked_step = self._step
         stop = self._stops.due(self.seconds_needed())
         return stop.reason if stop else None
 
@@ -55,9 +60,7 @@ class Watch:
         self._longest_save = max(seconds, self._longest_save or 0.0)
 
     def on_step(self, step: int) -> None:
-        """Take note of how many steps are done, after the dispatch that was asked about last."""
-        if self._step is not None and step > self._step:
-            self._step_seconds = min(self._step_seconds, self._dispatches[-1] / (step - self._step))
+        """Take note of how many steps are done."""
         self._step = step
 
     def foresee_holdout(self, steps: float) -> None:
