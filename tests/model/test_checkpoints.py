@@ -1,8 +1,10 @@
 import contextlib
 import functools
+import os
 import resource
 import threading
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -151,6 +153,42 @@ def test_a_checkpoint_of_another_shape_is_never_passed_over(tmp_path):
         checkpoints.newest(tmp_path, other, at_most=99)
 
 
+def test_the_best_weights_of_each_checkpoint_and_the_newest_are_kept(tmp_path):
+    best, resumed = tmp_path / "best", tmp_path / "checkpoints"
+    checkpoints.prune_best(best, checkpoints=resumed, upto=9)
+    for folder, steps in ((best, (4, 8, 12, 16, 20)), (resumed, (10, 12, 30))):
+        folder.mkdir()
+        for step in steps:
+            finished(folder, step)
+    (best / "24.orbax-checkpoint-tmp").mkdir()
+    checkpoints.prune_best(best, checkpoints=resumed, upto=16)
+    assert names(best) == ["12", "16", "8"]
+    checkpoints.prune_best(best, checkpoints=resumed, upto=3)
+    assert names(best) == []
+
+
+def test_all_of_a_checkpoint_is_on_disk_before_it_counts_and_before_older_ones_go(tmp_path, monkeypatch):
+    synced = []
+
+    def noting(handle, fsync=os.fsync):
+        fsync(handle)
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        synced.append((path, sorted(one.name for one in tmp_path.iterdir()), (tmp_path / "2/digests.json").exists()))
+
+    with writer(tmp_path, keep=1) as saving:
+        saving.save(1, arrays())
+        saving.wait()
+        monkeypatch.setattr(os, "fsync", noting)
+        saving.save(2, arrays())
+    assert names(tmp_path) == ["2"]
+    before = {path for path, _, counts in synced if not counts}
+    held = {path for path in (tmp_path / "2").rglob("*") if path.name != checkpoints.DIGESTS}
+    assert len(held) > 5
+    assert before >= held | {tmp_path, tmp_path / "2"}
+    last, there, counts = synced[-1]
+    assert (last, there, counts) == (tmp_path / "2", ["1", "2"], True)
+
+
 def writer(folder, *, keep=2, took=None):
     return checkpoints.Writer(folder, keep=keep, on_saved=(took if took is not None else []).append)
 
@@ -260,7 +298,7 @@ def test_no_room_for_the_checkpoints_is_said_before_training(tmp_path):
     large = {"params": {"w": jax.ShapeDtypeStruct((2**40, 2**10), jnp.float32)}}
     with pytest.raises(ArtifactError, match=r"3 checkpoints and the final weights need about 1.8e\+04 TB, .* are free"):
         checkpoints.check_room(tmp_path / "checkpoints", large, keep=2)
-    with pytest.raises(ArtifactError, match=r"the final and the best weights need about 2.7e\+04 TB, "):
+    with pytest.raises(ArtifactError, match=r"the final and the best weights need about 3.6e\+04 TB, "):
         checkpoints.check_room(tmp_path / "checkpoints", large, keep=2, best=tmp_path / "best")
     checkpoints.check_room(tmp_path / "checkpoints", noise(), keep=2)
 
@@ -270,7 +308,7 @@ def test_best_weights_that_cannot_be_written_name_the_checkpoint_that_training_g
         saving.save(10, noise())
     (tmp_path / "best").write_text("in the way")
     resumed = tmp_path / "checkpoints"
-    with checkpoints.Writer(tmp_path / "best", keep=1, on_saved=unheard, resumed=resumed) as best:
+    with checkpoints.Writer(tmp_path / "best", keep=1, on_saved=unheard, best_of=resumed) as best:
         best.save(20, noise())
         with pytest.raises(ArtifactError, match=r"best.*the checkpoint of step 10 is kept, and the same command"):
             best.wait()

@@ -9,6 +9,7 @@ import pytest
 from conftest import EOS, TINY, VOCAB, counting_rows
 from tunix_eval.errors import ArtifactError, SpecError, TrainingError
 from tunix_eval.model import FlaxTrainer, initial_params, restore, weights_sha256
+from tunix_eval.model.checkpoints import finished_steps
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import abstract_params, decoder_with, training_mask
 from tunix_eval.model.holdout import Holdout, best_measurement, is_stale
@@ -140,14 +141,26 @@ def test_a_run_whose_best_weights_so_far_were_replaced_before_a_kill_can_be_stop
 
     expected, job = train(made("whole")), made("killed")
     train(stopping_after(job, 4))
-    assert [path.name for path in (job.directory / "best").iterdir()] == ["16"]
-    # What a kill behind step 16 leaves: the best weights of step 8 are gone, and it is gone on from there.
-    for step in (12, 16):
-        shutil.rmtree(job.directory / "checkpoints" / str(step))
+    # What versions before this one left after a kill behind step 16: the best weights of step 8 are gone.
+    for path in ("checkpoints/12", "checkpoints/16", "best/8"):
+        shutil.rmtree(job.directory / path)
     assert train(stopping_after(job, 1)).ended == "stopped"
     again = train(job)
     assert (again.resumed_from, again.best_step) == (12, expected.best_step)
     assert again.weights_sha256 == expected.weights_sha256
+
+
+def test_the_best_weights_at_a_checkpoint_are_kept_until_it_goes(watched):
+    job = dataclasses.replace(watched(steps=24, holdout_steps=8, keep="best"), holdout=counting_rows(6))
+    train(stopping_after(job, 4))
+    assert sorted(path.name for path in (job.directory / "best").iterdir()) == ["16", "8"]
+    assert finished_steps(job.directory / "checkpoints") == [12, 16]
+    of_eight = restore(job.directory / "best" / "8", {"params": abstract_params(CONFIG)})["params"]
+    shutil.rmtree(job.directory / "checkpoints" / "16")
+    # As on an accelerator that does not give the same bits again: nothing behind the checkpoint is better this time.
+    again = train(dataclasses.replace(job, holdout=contrary_rows()))
+    assert (again.resumed_from, again.best_step) == (12, 8)
+    assert again.weights_sha256 == weights_sha256(of_eight)
 
 
 def test_a_holdout_that_predicts_nothing_is_refused(make_job):

@@ -1,9 +1,11 @@
 """Orbax checkpoints with a digest of every file, so that damage is found before anything is loaded.
 
     checkpoints/<step>/   {"step", "params", "optimizer", "mean_loss"}, written by Orbax, then digests.json
+    best/<step>/          {"params"} of the lowest holdout loss so far, the same way
     checkpoint-final/     {"params"}, the same way
 
-A directory without digests.json was not finished and counts as absent.
+A directory without digests.json was not finished and counts as absent. It is written when all that it speaks of is on
+disk, and what is older is deleted when it is on disk itself: a power cut leaves one of them whole.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +28,7 @@ import orbax.checkpoint as ocp  # type: ignore[import-untyped]
 from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError
 from tunix_eval.figures import bytes_text
-from tunix_eval.model.files import cannot_write, find_room, free_bytes, write_atomically
+from tunix_eval.model.files import cannot_write, find_room, free_bytes, sync, write_atomically
 
 DIGESTS = "digests.json"
 
@@ -56,14 +58,14 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, *, keep: int, on_saved: Callable[[float], None], resumed: Path | None = None
+        self, folder: Path, *, keep: int, on_saved: Callable[[float], None], best_of: Path | None = None
     ) -> None:
         """Write below a folder, keep so many sound checkpoints, and tell how many seconds each took.
 
-        Training goes on from what is below `resumed`, by default the same folder.
+        With `best_of` they are the best weights of a training that goes on from the checkpoints below that folder; one
+        is kept for each of these, too.
         """
-        self.folder, self.keep, self.on_saved = folder, keep, on_saved
-        self.resumed = folder if resumed is None else resumed
+        self.folder, self.keep, self.on_saved, self.best_of = folder, keep, on_saved, best_of
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._pending: Future[float] | None = None
         self._held: Any = None
@@ -106,14 +108,17 @@ class Writer:
         try:
             save(self.folder / str(step), arrays)
         except ArtifactError as error:
-            sound = finished_steps(self.resumed)
+            sound = finished_steps(self.best_of or self.folder)
             kept = (
                 f"the checkpoint of step {sound[-1]} is kept, and the same command goes on from it"
                 if sound
                 else "there is no earlier checkpoint to go on from"
             )
             raise ArtifactError(f"{error}. Training stopped; {kept}") from None
-        prune(self.folder, keep=self.keep, upto=step)
+        if self.best_of is None:
+            prune(self.folder, keep=self.keep, upto=step)
+        else:
+            prune_best(self.folder, checkpoints=self.best_of, upto=step)
         return time.perf_counter() - started
 
     def __enter__(self) -> Writer:
@@ -144,8 +149,11 @@ def save(directory: Path, arrays: Tree) -> None:
         with _raised_not_logged(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
             checkpointer.save(directory.absolute(), args=ocp.args.StandardSave(arrays))
         files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in _files(directory)}
+        for path in (*directory.rglob("*"), directory, directory.parent):
+            sync(path)
         digests = Digests(arrays=_described(arrays), files=files)
         write_atomically(directory / DIGESTS, msgspec.json.format(msgspec.json.encode(digests, order="sorted")) + b"\n")
+        sync(directory)
     except (OSError, ValueError, ArtifactError) as error:
         known = isinstance(error, ArtifactError)
         refusal = error if known else cannot_write(directory, error, needed=_bytes(arrays))
@@ -164,7 +172,8 @@ def check_room(folder: Path, state: Tree, *, keep: int, best: Path | None = None
     """
     folders = [one for one in (folder, best) if one is not None and one.is_dir()]
     there = sum(path.stat().st_size for one in folders for path in _files(one))
-    needed = (keep + 1) * _bytes(state) + _bytes(state["params"]) * (1 if best is None else 3)
+    # Of the best, one for each checkpoint, the newest, and one that is being written.
+    needed = (keep + 1) * _bytes(state) + _bytes(state["params"]) * (1 if best is None else keep + 3)
     free = free_bytes(folder)
     if needed > free + there:
         weights = "the final weights" if best is None else "the final and the best weights"
@@ -258,7 +267,24 @@ def prune(folder: Path, *, keep: int, upto: int) -> None:
 
     What a kill left half written goes, and so do later ones: whoever went back to a step made them of no use.
     """
-    kept = {str(step) for step in [step for step in finished_steps(folder) if step <= upto][-keep:]}
+    _delete_all_but([step for step in finished_steps(folder) if step <= upto][-keep:], folder)
+
+
+def prune_best(folder: Path, *, checkpoints: Path, upto: int) -> None:
+    """Delete all but the newest best weights of up to a step, and those that were the best at a checkpoint.
+
+    Training that goes on from there comes to the later ones again, but where equal inputs do not give equal bits, as on
+    most accelerators, it may find none of them better.
+    """
+    if not folder.is_dir():
+        return
+    best = [step for step in finished_steps(folder) if step <= upto]
+    ends = [step for step in finished_steps(checkpoints) if step < upto]
+    _delete_all_but([max((one for one in best if one <= end), default=upto) for end in (*ends, upto)], folder)
+
+
+def _delete_all_but(steps: Iterable[int], folder: Path) -> None:
+    kept = {str(step) for step in steps}
     for path in folder.iterdir():
         if path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)

@@ -33,6 +33,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise cannot_write(path, error) from None
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk.
+
+    Raises:
+        OSError: a file cannot be written; a folder on a system that cannot sync folders is passed over.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def append(path: Path, data: bytes) -> None:
     """Add to the end of a file and fsync; a kill may leave a part of `data`.
 

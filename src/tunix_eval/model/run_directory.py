@@ -61,6 +61,8 @@ class RunDirectory:
         checkpoints.check_room(self.checkpoints, like, keep=training.keep_checkpoints, best=best)
         step, state = (0, state) if found is None else (found[0], _from_arrays(found[1], like=state))
         rewrite_metrics(self.metrics, lines[:step])
+        # Steps that are done again measure again, and where the bits differ other ones are the best.
+        checkpoints.prune_best(self.best, checkpoints=self.checkpoints, upto=step)
         # What a checkpoint held has its place, what was drawn has none; a state of both compiles the program twice.
         place = jax.devices()[0] if self.loop.placed is None else self.loop.placed.weights
         return jax.device_put(state, place), lines[:step]
@@ -71,7 +73,7 @@ class RunDirectory:
         keep, job = self.job.training.keep_checkpoints, self.job
         with (
             checkpoints.Writer(self.checkpoints, keep=keep, on_saved=job.on_saved) as every,
-            checkpoints.Writer(self.best, keep=1, on_saved=unheard, resumed=self.checkpoints) as best,
+            checkpoints.Writer(self.best, keep=1, on_saved=unheard, best_of=self.checkpoints) as best,
         ):
             yield Writers(every, best)
 
