@@ -116,6 +116,22 @@ def test_setting_a_run_aside_keeps_the_last_one(store: Store) -> None:
     assert RunManifest.model_validate_json(aside.read_text()).seed == 2
 
 
+def test_setting_aside_what_cannot_be_deleted_is_no_silent_matter(store: Store, tmp_path: Path) -> None:
+    # A run that was moved to a larger disk: what the link leads to stays, the run is out of the way.
+    elsewhere = tmp_path / "elsewhere"
+    write_atomic(elsewhere / "checkpoints" / "8" / "digests.json", "{}")
+    store.run_directory(RUN_ID).parent.mkdir(parents=True)
+    store.run_directory(RUN_ID).symlink_to(elsewhere)
+    store.set_aside(RUN_ID)
+    assert not store.run_directory(RUN_ID).exists()
+    assert elsewhere.exists()
+    (store.root / "replaced").write_text("in the way")
+    store.record_run(manifest())
+    with pytest.raises(ArtifactError, match=r"replaced/0123456789abcdef: cannot be written"):
+        store.set_aside(RUN_ID)
+    assert store.find_run(RUN_ID) == manifest()
+
+
 def test_what_is_cached_comes_back_as_it_was_and_is_made_again_where_it_is_damaged(store: Store) -> None:
     made = [Generation((1, 2), "stop"), Generation((), "length")]
     calls: list[int] = []

@@ -10,7 +10,6 @@ import glob
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -222,14 +221,18 @@ class Store:
             shutil.rmtree(doomed.parent)
 
     def set_aside(self, run_id: str) -> None:
-        """Move a run out of the way, replacing what was set aside before; one that is not finished is deleted."""
+        """Move a run out of the way, replacing what was set aside before; one that is not finished is deleted.
+
+        Raises:
+            ArtifactError: it cannot be moved or deleted, and would be gone on from.
+        """
         directory = self.run_directory(run_id)
         if not (directory / "run_manifest.json").exists():
-            shutil.rmtree(directory, ignore_errors=True)
+            remove(directory)
         else:
             aside = self.root / "replaced" / run_id
+            remove(aside)
             with writing(aside):
-                shutil.rmtree(aside, ignore_errors=True)
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 directory.rename(aside)
 
@@ -430,18 +433,17 @@ def write_atomic(path: Path, text: str) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # Not by tempfile, whose files only their owner may read: the umask, which says who may, can be read only by
+        # setting it, for every thread.
+        aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            with aside.open("x", encoding="utf-8", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)
-            Path(name).replace(path)
+            aside.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
             raise
 
 
@@ -461,6 +463,11 @@ def pretty_json(value: Any) -> str:
     """Write JSON with sorted keys and two spaces, ending in a newline."""
     text = msgspec.json.encode(msgspec.to_builtins(value), order="sorted")
     return msgspec.json.format(text, indent=2).decode() + "\n"
+
+
+def is_run_id(name: str) -> bool:
+    """Tell whether a folder's name is that of a run."""
+    return _KEY.fullmatch(name) is not None
 
 
 def _checked_key(key: str) -> str:

@@ -178,6 +178,19 @@ def test_a_damaged_manifest_is_listed_and_can_be_removed(trained: Trained) -> No
     assert trained.ids() == set()
 
 
+def test_a_folder_that_is_no_run_is_left_alone(trained: Trained) -> None:
+    run_id = trained.run()
+    write_atomic(trained.store.root / "runs" / "backup" / "notes.txt", "mine")
+    assert set(listed(trained)) == {run_id}
+    assert trained.records.call("runs", "gc", "--keep", "0")[0] == 0
+    assert trained.ids() == {"backup"}
+
+
+def test_a_date_that_is_none_is_read_off_the_files(trained: Trained) -> None:
+    run_id = trained.run(created_at="yesterday")
+    assert datetime.now(UTC) - datetime.fromisoformat(listed(trained)[run_id]["created_at"]) < timedelta(minutes=5)
+
+
 def test_a_run_in_training_is_listed_so_and_stays(trained: Trained) -> None:
     run_id = trained.unfinished()
     with trained.store.lock(f"run-{run_id}"):

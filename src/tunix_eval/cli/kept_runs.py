@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from tunix_eval.cli.references import Reference, references
 from tunix_eval.errors import ArtifactError, SpecError
-from tunix_eval.store import RunManifest, StartedRun, Store, read_eval_manifest, read_manifest, read_started
+from tunix_eval.store import RunManifest, StartedRun, Store, is_run_id, read_eval_manifest, read_manifest, read_started
 
 Status = Literal["complete", "truncated", "unfinished", "training", "damaged", "predictions", "checkpoint", "replaced"]
 _LISTED = 10
@@ -65,8 +66,8 @@ class KeptRun:
 
 def kept_runs(store: Store, baselines: Path, project: Path) -> list[KeptRun]:
     """Return every run that the artifacts directory holds, the newest first; run files are those below the project."""
-    runs = [_kept(path, store) for path in _folders(store.root / "runs")]
-    old = [replace(_kept(path, store), status="replaced") for path in _folders(store.root / "replaced")]
+    runs = [_kept(path, store) for path in _run_folders(store.root / "runs")]
+    old = [replace(_kept(path, store), status="replaced") for path in _run_folders(store.root / "replaced")]
     naming, asking = _baseline_texts(baselines), references(project, besides=store.root)
     found = [_with_references(run, runs, naming, asking) for run in runs] + old
     return sorted(found, key=lambda run: (-run.created_at.timestamp(), run.run_id, run.status))
@@ -101,6 +102,11 @@ def _folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
 
 
+def _run_folders(parent: Path) -> list[Path]:
+    """Return the folders that are named as a run is; others are somebody else's."""
+    return [path for path in _folders(parent) if is_run_id(path.name)]
+
+
 def _kept(directory: Path, store: Store) -> KeptRun:
     try:
         manifest, damaged = read_manifest(directory / "run_manifest.json"), False
@@ -124,7 +130,7 @@ def _trained(directory: Path, manifest: RunManifest) -> KeptRun:
         seed=manifest.seed,
         steps=manifest.steps,
         total_steps=manifest.total_steps,
-        created_at=_aware(manifest.created_at),
+        created_at=_aware(manifest.created_at) or _changed(directory),
         size_bytes=sum(sizes(directory).values()),
         init_from=(manifest.initial or {}).get("run_id"),
         manifest=manifest,
@@ -184,7 +190,10 @@ def _baseline_texts(folder: Path) -> dict[str, str]:
 
 def _newest_checkpoint(folder: Path) -> int:
     """Return the step of the newest checkpoint that was written whole."""
-    return max((int(path.parent.name) for path in folder.glob("[0-9]*/digests.json")), default=0)
+    whole = [
+        path.parent.name for path, _ in _files(folder) if path.name == "digests.json" and path.parents[1] == folder
+    ]
+    return max((int(name) for name in whole if name.isdecimal()), default=0)
 
 
 def _files(directory: Path) -> Iterator[tuple[Path, int]]:
@@ -198,12 +207,23 @@ def _files(directory: Path) -> Iterator[tuple[Path, int]]:
                 continue
 
 
-def _aware(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
+def _aware(text: str) -> datetime | None:
+    """Return a moment as a manifest says it; None where somebody has put something else there."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _changed(directory: Path) -> datetime:
     """Return when a file of a run was last written."""
-    paths = [directory, *directory.glob("*"), *directory.glob("*/*")]
-    return datetime.fromtimestamp(max(path.lstat().st_mtime for path in paths), tz=UTC)
+    moments = []
+    for path in [
+        directory,
+        *(Path(top, name) for top, folders, names in os.walk(directory) for name in folders + names),
+    ]:
+        # It may be a run in training, whose files come and go.
+        with contextlib.suppress(FileNotFoundError):
+            moments.append(path.lstat().st_mtime)
+    return datetime.fromtimestamp(max(moments, default=0.0), tz=UTC)
