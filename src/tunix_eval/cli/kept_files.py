@@ -54,12 +54,14 @@ def kept_files(store: Store) -> list[KeptFile]:
         return KeptFile(path, kind, size, max((one.st_mtime for one in states), default=0.0), run_ids)
 
     root, left = store.root, store.left_behind()
-    own = [path for path in sorted(root.glob("compiled/*/.*")) if path not in left]
+    shared = [made(path, "compiled") for path in sorted(root.glob("compiled/*/[!.]*"))]
+    # What a process has of its own are links to these, and what it has not shared yet.
+    own = [made(path, "compiled") for path in sorted(root.glob("compiled/*/.*/*-cache")) if path.parent not in left]
     return [
         *(made(path, "completions", users_of(path)) for path in sorted(root.glob("completions/[!.]*.jsonl"))),
         *(made(path, "sessions") for path in sorted(root.glob("sessions/*"), reverse=True)),
-        # What a process has of its own are links to these, and what it has not shared yet.
-        *(made(path, "compiled") for path in [*sorted(root.glob("compiled/*/[!.]*")), *own]),
+        *shared,
+        *(one for one in own if one.size_bytes),
         *(made(path, "left") for path in left),
     ]
 
