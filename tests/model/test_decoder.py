@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tunix_eval.errors import SpecError
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.decoder import abstract_params, decoder_with, initial_params, training_mask
-from tunix_eval.model.layers import attend, library_attend, rotary_angles, rotate
+from tunix_eval.model.decoder import abstract_params, decoder_with, initial_params
+from tunix_eval.model.layers import rotary_angles, rotate
 from tunix_eval.specs import ModelSpec
 
 QUICKSTART = DecoderConfig.from_spec(ModelSpec(preset="tiny"), vocab_size=259)
@@ -23,7 +23,7 @@ SMALL = DecoderConfig.from_spec(SMALL_SPEC, vocab_size=11)
 @functools.partial(jax.jit, static_argnames="config")
 def forward(params, tokens, segment_ids, positions, *, config):
     decoder = decoder_with(config, params)
-    return decoder.logits(decoder(tokens, positions, training_mask(segment_ids))[0])
+    return decoder.logits(decoder(tokens, positions, segment_ids)[0])
 
 
 def logits(params, tokens, segment_ids=None, positions=None, *, config=SMALL):
@@ -118,7 +118,7 @@ def summed_gradients(params, tokens, *, config):
     def total(params):
         decoder = decoder_with(config, params)
         positions = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
-        return jnp.sum(decoder.logits(decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))[0]) ** 2)
+        return jnp.sum(decoder.logits(decoder(tokens, positions, jnp.ones_like(tokens))[0]) ** 2)
 
     return jax.grad(total)(params)
 
@@ -205,14 +205,3 @@ def test_without_qk_norm_there_are_no_norms_of_queries_and_keys():
     bare = abstract_params(dataclasses.replace(SMALL, qk_norm=False))
     gone = set(abstract_params(SMALL)) - set(bare)
     assert gone == {f"blocks.{n}.attention.{part}_norm.scale" for n in (0, 1) for part in ("query", "key")}
-
-
-@pytest.mark.parametrize("kv_heads", [4, 2])
-def test_attention_is_that_of_jaxs_own_function(kv_heads):
-    rng = np.random.default_rng(0)
-    query, key, value = (
-        jnp.asarray(rng.normal(size=(2, heads, 6, 8)), jnp.float32) for heads in (4, kv_heads, kv_heads)
-    )
-    mask = training_mask(jnp.array([[1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 1, 2]], jnp.int32))
-    expected = library_attend(query, key, value, mask, implementation="xla")
-    np.testing.assert_allclose(attend(query, key, value, mask), expected, rtol=1e-5, atol=1e-6)

@@ -34,14 +34,14 @@ class Decoder(nnx.Module):
         self.unembedding = None if config.tied else weight(config.init_std, config.vocab_size, config.width)
 
     def __call__(
-        self, tokens: jax.Array, positions: jax.Array, mask: jax.Array
+        self, tokens: jax.Array, positions: jax.Array, segment_ids: jax.Array
     ) -> tuple[jax.Array, tuple[KeysValues, ...]]:
         """Return hidden states, [B, T, W], and the keys and values of every layer.
 
         Args:
             tokens: int32[B, T].
             positions: int32[B, T].
-            mask: bool[B, T, T]; True where the first token may attend to the second.
+            segment_ids: int32[B, T]; a token attends to itself and to what stands before it in its segment.
         """
         config = self.config
         angles = rotary_angles(positions, width=config.head_width, theta=config.rope_theta)
@@ -49,19 +49,21 @@ class Decoder(nnx.Module):
         x = self.embedding[...][tokens.reshape(-1)].astype(config.activations)
         layers: list[KeysValues] = []
         if config.remat:
-            x, layers = self._one_after_another(x, angles, mask)
+            x, layers = self._one_after_another(x, angles, segment_ids)
         else:
             for block in self.blocks:
-                x, layer = block(x, angles, mask)
+                x, layer = block(x, angles, segment_ids)
                 layers.append(layer)
         return self.final_norm(x).reshape(*tokens.shape, config.width), tuple(layers)
 
-    def _one_after_another(self, x: jax.Array, angles: Angles, mask: jax.Array) -> tuple[jax.Array, list[KeysValues]]:
+    def _one_after_another(
+        self, x: jax.Array, angles: Angles, segment_ids: jax.Array
+    ) -> tuple[jax.Array, list[KeysValues]]:
         """Run the blocks so that the backward pass computes each of them again, from its input alone."""
         graphs, states = zip(*map(nnx.split, self.blocks), strict=True)
 
         def run(x: jax.Array, state: Any) -> tuple[jax.Array, KeysValues]:
-            found: tuple[jax.Array, KeysValues] = nnx.merge(graphs[0], state)(x, angles, mask)
+            found: tuple[jax.Array, KeysValues] = nnx.merge(graphs[0], state)(x, angles, segment_ids)
             return found
 
         # In a scan: of blocks side by side, XLA on CPU computes none again, since it has them already.
@@ -80,13 +82,6 @@ class Decoder(nnx.Module):
         """Return the matrix that hidden states are multiplied with, [V, W], in the dtype of activations."""
         matrix = self.embedding if self.unembedding is None else self.unembedding
         return matrix[...].astype(self.config.activations)
-
-
-def training_mask(segment_ids: jax.Array) -> jax.Array:
-    """Return bool[B, T, T]: a token attends to itself and to what stands before it in its segment (int32[B, T])."""
-    tokens = segment_ids.shape[1]
-    causal = jnp.tril(jnp.ones((tokens, tokens), bool))
-    return (segment_ids[:, :, None] == segment_ids[:, None, :]) & causal[None]
 
 
 def initial_params(config: DecoderConfig, seed: int) -> Params:

@@ -7,12 +7,12 @@ head. Activations, `[...]` without a dtype, have that of the configuration.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from tunix_eval.model.attention import attend
 from tunix_eval.model.config import DecoderConfig
 
 NORM_EPSILON = 1e-6
@@ -76,7 +76,7 @@ def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
 
 
 class Attention(nnx.Module):
-    """Causal attention under a mask that the caller gives; several heads may share keys and values.
+    """Causal attention within segments; several heads may share keys and values.
 
     Source: Ainslie et al. 2023, "GQA: Training Generalized Multi-Query Transformer Models".
     """
@@ -95,11 +95,11 @@ class Attention(nnx.Module):
         self,
         x: jax.Array,
         angles: Angles,
-        mask: jax.Array,
+        segment_ids: jax.Array,
     ) -> tuple[jax.Array, KeysValues]:
         """Attend; x is [B * T, W]. Returns the same shape, and keys and values."""
-        query, key, value = self.projections(x, angles, rows=mask.shape[0])
-        return self.projected_back(attend(query, key, value, mask)), (key, value)
+        query, key, value = self.projections(x, angles, rows=segment_ids.shape[0])
+        return self.projected_back(attend(query, key, value, segment_ids)), (key, value)
 
     def projections(self, x: jax.Array, angles: Angles, *, rows: int) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return queries [B, H, T, D], keys and values [B, K, T, D] for x, [B * T, W]."""
@@ -117,52 +117,6 @@ class Attention(nnx.Module):
         return x.reshape(rows, x.shape[0] // rows, -1, self.config.head_width).transpose(0, 2, 1, 3)
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return means of values, [B, H, T, D], weighed by the softmax of scaled products of queries and keys.
-
-    Args:
-        query: [B, H, T, D].
-        key: [B, K, S, D]; head h attends to the keys h * K // H.
-        value: [B, K, S, D].
-        mask: bool[B, T, S].
-    """
-    rows, heads, tokens, width = query.shape
-    kv_heads = key.shape[1]
-    if jax.default_backend() == "gpu" and _fits_cudnn(query):
-        return library_attend(query, key, value, mask, implementation="cudnn")
-    # Scaled before the product: T * D numbers instead of T * S.
-    query = (query.astype(jnp.float32) * (width**-0.5)).astype(query.dtype)
-    if kv_heads != heads:
-        # Heads that share keys stand one behind the other, as if they were more tokens.
-        query = query.reshape(rows, kv_heads, heads // kv_heads * tokens, width)
-        mask = jnp.tile(mask, (1, heads // kv_heads, 1))
-    scores = jnp.einsum("bhtd,bhsd->bhts", query, key, preferred_element_type=jnp.float32)
-    # A finite floor, so that a row with nothing to attend to stays finite.
-    weights = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e30), axis=-1)
-    mixed = jnp.einsum("bhts,bhsd->bhtd", weights.astype(value.dtype), value)
-    return mixed.reshape(rows, heads, tokens, width)
-
-
-def library_attend(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array, *, implementation: Literal["cudnn", "xla"]
-) -> jax.Array:
-    """Do what `attend` does by JAX's own function, which holds no T * S numbers with cuDNN."""
-    query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
-    mixed: jax.Array = jax.nn.dot_product_attention(
-        query, key, value, mask=mask[:, None], implementation=implementation
-    )
-    return mixed.transpose(0, 2, 1, 3)
-
-
-def _fits_cudnn(query: jax.Array) -> bool:
-    """Tell whether cuDNN's attention takes these queries, [B, H, T, D], in training.
-
-    Source: jax._src.cudnn.fused_attention_stablehlo, `check_is_flash_attention`.
-    """
-    tokens, width = query.shape[2:]
-    return query.dtype == jnp.bfloat16 and tokens % 2 == 0 and width % 8 == 0 and width <= 128
-
-
 class Mlp(nnx.Module):
     """SwiGLU. Source: Shazeer 2020, "GLU Variants Improve Transformer"."""
 
@@ -175,8 +129,27 @@ class Mlp(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return the shape of x, [B * T, W]."""
-        inner = jax.nn.silu(product(x, self.gate[...])) * product(x, self.up[...])
+        inner = gated(product(x, self.gate[...]), product(x, self.up[...]))
         return jnp.einsum("ni,wi->nw", inner, self.down[...].astype(x.dtype))
+
+
+@jax.custom_vjp
+def gated(gate: jax.Array, up: jax.Array) -> jax.Array:
+    """Return silu(gate) * up; of what leads there, the gradient keeps these two alone."""
+    return jax.nn.silu(gate) * up
+
+
+def _gated_forwards(gate: jax.Array, up: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return gated(gate, up), (gate, up)
+
+
+def _gated_backwards(held: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    gate, up = held
+    opened = jax.nn.sigmoid(gate)
+    return gradient * up * opened * (1 + gate * (1 - opened)), gradient * gate * opened
+
+
+gated.defvjp(_gated_forwards, _gated_backwards)
 
 
 class Block(nnx.Module):
@@ -192,9 +165,9 @@ class Block(nnx.Module):
         self,
         x: jax.Array,
         angles: Angles,
-        mask: jax.Array,
+        segment_ids: jax.Array,
     ) -> tuple[jax.Array, KeysValues]:
         """Return the shape of x, [B * T, W], and keys and values."""
-        mixed, held = self.attention(self.attention_norm(x), angles, mask)
+        mixed, held = self.attention(self.attention_norm(x), angles, segment_ids)
         x = x + mixed
         return x + self.mlp(self.mlp_norm(x)), held

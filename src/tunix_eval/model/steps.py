@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.decoder import Params, decoder_with, training_mask
+from tunix_eval.model.decoder import Params, decoder_with
 from tunix_eval.model.loss import batch_nll
 from tunix_eval.model.mesh import Placement
 from tunix_eval.model.optimizer import build_optimizer, learning_rates
@@ -153,7 +153,7 @@ def _total_nats(
 ) -> tuple[jax.Array, jax.Array]:
     """Return nats and count of the supervised tokens of a batch, [B, T]."""
     decoder = decoder_with(config, params)
-    hidden, _ = decoder(batch.tokens, batch.positions, training_mask(batch.segment_ids))
+    hidden, _ = decoder(batch.tokens, batch.positions, batch.segment_ids)
     return batch_nll(decoder, hidden, batch, chunk=chunk)
 
 
