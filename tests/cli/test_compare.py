@@ -119,7 +119,7 @@ def test_what_the_runs_do_not_share_is_said_once(records: Records) -> None:
     assert "compared all the same: prompts differ; generation settings differ (max_new_tokens) note:" in out
     out = " ".join(records.call("compare", first, file)[1].split())
     assert "compared all the same: prompts and generation settings of predictions are not known" in out
-    assert f"note: run {file} (file) on {EVALSET} was stopped early" in out
+    assert f"note: run {file} (file) on {EVALSET} was stopped before its last step" in out
 
 
 def test_another_evalset_is_refused_and_named(records: Records) -> None:

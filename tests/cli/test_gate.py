@@ -225,7 +225,7 @@ def test_a_truncated_run_is_not_gated(records: Records) -> None:
     code, message = records.refused("gate", run_id)
     assert (code, message) == (
         1,
-        f"run {run_id} (addition) on addition-heldout: was stopped early; a truncated run is not gated",
+        f"run {run_id} (addition) on addition-heldout: was stopped before its last step; a truncated run is not gated",
     )
 
 

@@ -137,8 +137,8 @@ def _metrics(evaluations: Sequence[Evaluation], metric: str | None) -> list[str]
 
 
 def _warnings(evaluations: Sequence[Evaluation], metrics: Sequence[str]) -> list[str]:
-    """Say once each what the runs do not share beside their weights, and which were stopped early."""
+    """Say once each what the runs do not share beside their weights, and which were stopped before their last step."""
     first, *others = [one.manifest for one in evaluations]
     found = {text: None for other in others for text in differences(first, other, metrics)}
     texts = [f"compared all the same: {'; '.join(found)}"] if found else []
-    return texts + [f"{one.where} was stopped early" for one in evaluations if one.manifest.status == "truncated"]
+    return texts + [f"{one.where} was stopped before its last step" for one in evaluations if one.manifest.status == "truncated"]

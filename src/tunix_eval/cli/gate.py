@@ -184,7 +184,7 @@ def _verdict(
         one.check_metric(gate.metric)
         check_same_items(first, one)
         if one.manifest.status == "truncated":
-            raise ArtifactError(f"{one.where}: was stopped early; a truncated run is not gated")
+            raise ArtifactError(f"{one.where}: was stopped before its last step; a truncated run is not gated")
         if one.manifest.scorers[gate.metric] != first.manifest.scorers[gate.metric]:
             raise ArtifactError(f"{one.where}: scored by another version of '{gate.metric}'; evaluate it again")
     scorer = first.manifest.scorers[gate.metric]

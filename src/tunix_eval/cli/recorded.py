@@ -182,8 +182,8 @@ def _introduced(directory: Path, manifests: Sequence[EvalManifest | None]) -> st
     held = next((one for one in manifests if one), None)
     if held is None:
         return f"{directory.name} (damaged, or of an older format)"
-    early = "stopped early, " if held.status == "truncated" else ""
-    return f"{held.run_id} ({held.run_name}, seed {held.seed}, {early}evaluated {held.created_at})"
+    cut = "stopped before its last step, " if held.status == "truncated" else ""
+    return f"{held.run_id} ({held.run_name}, seed {held.seed}, {cut}evaluated {held.created_at})"
 
 
 def _manifests(directory: Path) -> list[EvalManifest | None]:

@@ -189,7 +189,7 @@ def _bounds(scorer: Scorer) -> tuple[float, float] | None:
 
 
 def _skipped(source: Run, gate: GateSpec, evalset: Evalset, *, updating: bool) -> Verdict:
-    """Return the verdict of a gate that is not decided, because a run was stopped early."""
+    """Return the verdict of a gate that is not decided, because a run was stopped before its last step."""
     steps = f"{source.manifest.steps} of {source.manifest.total_steps} steps"
     written = ", nor made a baseline" if updating else ""
     asked = " (--tunix-max-steps)" if source.kind == "training" else ""
