@@ -141,4 +141,5 @@ def _warnings(evaluations: Sequence[Evaluation], metrics: Sequence[str]) -> list
     first, *others = [one.manifest for one in evaluations]
     found = {text: None for other in others for text in differences(first, other, metrics)}
     texts = [f"compared all the same: {'; '.join(found)}"] if found else []
-    return texts + [f"{one.where} was stopped before its last step" for one in evaluations if one.manifest.status == "truncated"]
+    cut = [one.where for one in evaluations if one.manifest.status == "truncated"]
+    return texts + [f"{where} was stopped before its last step" for where in cut]

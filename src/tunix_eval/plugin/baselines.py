@@ -125,8 +125,8 @@ def named_runs(session: Session, spec: RunSpec, evalset: Evalset) -> list[RunMan
     """Return the recorded runs that --tunix-run names, if they may be this spec's baseline.
 
     Raises:
-        SpecError: a run is not there, was stopped before its last step, was made from something else, or is a choice among runs
-            that were judged on this evalset: the best of several is too good to be a baseline.
+        SpecError: a run is not there, was stopped before its last step, was made from something else, or is a choice
+            among runs that were judged on this evalset: the best of several is too good to be a baseline.
     """
     wanted = session.identity(spec).recipe_sha256
     found: dict[str, RunManifest] = {}
