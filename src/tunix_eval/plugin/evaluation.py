@@ -148,7 +148,7 @@ def written(
                 **{name: value for name, value in offered.items() if name in known},
             )
 
-    generations = store.cached(question.key(), Generation, len(question.prompts), generate)
+    generations = store.cached(question.key(), Generation, len(question.prompts), generate, run_id=run.run_id)
     completions = []
     for (item_id, repeat), generation in zip(question.item_repeats, generations, strict=True):
         text, generation = cut(generation, tokenizer, stops)
@@ -206,7 +206,7 @@ def _with_logprobs(
         ]
 
     key = question.key(sequences=[sequence.tolist() for sequence in sequences], counts=counts)
-    measured = store.cached(key, tuple[float | None, ...], len(sequences), measure)
+    measured = store.cached(key, tuple[float | None, ...], len(sequences), measure, run_id=question.run.run_id)
     return [
         msgspec.structs.replace(
             completion, answer_logprobs=tuple(-math.inf if value is None else value for value in values)
