@@ -15,6 +15,8 @@ from tunix_eval.errors import SpecError
 from tunix_eval.tables import KEY, StrictTable, expected
 
 Style = Literal["numbered", "plain", "tagged", "none"]
+OWN_TRAINER = "flax"
+"""The trainer of this package; others may read the tables in ways of their own."""
 _Weight = Annotated[float, Field(ge=0)]
 AnswerRuleName = Literal["answer", "hashes", "boxed", "tags", "last_number", "text"]
 
@@ -375,7 +377,7 @@ class RunSpec(EvalSpec):
     """What becomes of a trace longer than row_tokens: an error, left out (and counted), or cut at one end."""
     holdout: Annotated[str | float | None, expected("a dataset, or a share of the prompts such as 0.05")] = None
     """Never trained on; its loss is measured as training goes on. A dataset, or a share of the prompts of this one."""
-    trainer: str = "flax"
+    trainer: str = OWN_TRAINER
     model: ModelSpec
     training: TrainingSpec
     generation: GenerationSpec = GenerationSpec()
@@ -431,8 +433,8 @@ _IDLE = (
     _Idle(
         "training",
         "options",
-        lambda run: run.trainer != "flax",
-        "trainer flax takes none; choose the trainer that they are for",
+        lambda run: run.trainer != OWN_TRAINER,
+        f"trainer {OWN_TRAINER} takes none; choose the trainer that they are for",
     ),
     _Idle(
         "model",

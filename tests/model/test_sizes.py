@@ -1,8 +1,11 @@
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import pytest
 
-from tunix_eval.errors import SpecError
+from tunix_eval.errors import ArtifactError, SpecError
+from tunix_eval.model import checkpoints
 from tunix_eval.model.config import DecoderConfig
 from tunix_eval.model.decoder import abstract_params
 from tunix_eval.model.optimizer import optimizer_names
@@ -11,11 +14,14 @@ from tunix_eval.sizes import (
     WITH_MOMENTUM,
     check_memory,
     chosen_chunk,
+    disk_bytes,
     memory_bytes,
-    optimizer_copies,
+    optimizer_numbers,
     parameter_count,
 )
 from tunix_eval.specs import ModelSpec, TrainingSpec
+
+TINY = ModelSpec(preset="tiny")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +55,11 @@ def planned_bytes(model, training, vocab_size):
     return held + plan.temp_size_in_bytes
 
 
+def written_bytes(model, training, vocab_size):
+    """What is being written to a checkpoint, of which XLA knows nothing."""
+    return 4 * (parameter_count(model, vocab_size) + optimizer_numbers(model, training, vocab_size))
+
+
 @pytest.mark.parametrize(
     ("model", "training", "vocab_size"),
     [
@@ -63,9 +74,21 @@ def planned_bytes(model, training, vocab_size):
 def test_the_estimate_is_within_a_factor_of_one_and_a_half_of_what_xla_plans(model, training, vocab_size):
     model, training = ModelSpec(**model), TrainingSpec(steps=10, **training)
     estimate, planned = memory_bytes(model, training, vocab_size, "cpu"), planned_bytes(model, training, vocab_size)
-    # Of a checkpoint that is being written, XLA knows nothing.
-    written = 4 * parameter_count(model, vocab_size) * (1 + optimizer_copies(training))
-    assert planned / 1.5 < estimate - written < planned * 1.5
+    assert planned / 1.5 < estimate - written_bytes(model, training, vocab_size) < planned * 1.5
+
+
+@pytest.mark.parametrize(("width", "vocab_size"), [(256, 512), (128, 64_000)])
+def test_muon_works_with_copies_of_the_matrices_and_leaves_the_embedding_to_adam(width, vocab_size):
+    model = ModelSpec(layers=1, width=width, heads=2, mlp_width=2 * width)
+    training = TrainingSpec(steps=10, rows=4, row_tokens=32, optimizer="muon")
+    estimate, planned = memory_bytes(model, training, vocab_size, "cpu"), planned_bytes(model, training, vocab_size)
+    assert planned / 1.25 < estimate - written_bytes(model, training, vocab_size) < planned * 1.25
+
+
+def remembered(model, training, vocab_size=259):
+    weights = abstract_params(DecoderConfig.from_spec(model, vocab_size=vocab_size))
+    state = jax.eval_shape(lambda params: initial_state(params, training, 10), weights)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state.optimizer)) / 4
 
 
 @pytest.mark.parametrize(
@@ -74,13 +97,30 @@ def test_the_estimate_is_within_a_factor_of_one_and_a_half_of_what_xla_plans(mod
 )
 def test_an_optimizer_remembers_as_many_numbers_as_are_counted(name, options):
     training = TrainingSpec(steps=10, optimizer=name, optimizer_options=options)
-    weights = abstract_params(DecoderConfig.from_spec(ModelSpec(preset="tiny"), vocab_size=259))
+    found, counted = remembered(TINY, training), optimizer_numbers(TINY, training, 259)
+    assert found == pytest.approx(counted, abs=0.15 * parameter_count(TINY, 259))
+
+
+@pytest.mark.parametrize(("name", "width"), [("muon", 256), ("muon", 32), ("adafactor", 126), ("adafactor", 128)])
+def test_what_an_optimizer_treats_in_two_ways_is_counted_in_two(name, width):
+    model = ModelSpec(layers=1, width=width, heads=1, mlp_width=2 * width)
+    training = TrainingSpec(steps=10, optimizer=name)
+    found, counted = remembered(model, training, 5000), optimizer_numbers(model, training, 5000)
+    assert found == pytest.approx(counted, abs=0.03 * parameter_count(model, 5000))
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_training_takes_as_much_disk_as_is_counted_before_it_has_begun(keep, tmp_path, monkeypatch):
+    training = TrainingSpec(steps=10, keep=keep, keep_checkpoints=3, optimizer="muon")
+    weights = abstract_params(DecoderConfig.from_spec(TINY, vocab_size=259))
     state = jax.eval_shape(lambda params: initial_state(params, training, 10), weights)
-    found, parameters = (
-        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)) / 4
-        for tree in (state.optimizer, weights)
-    )
-    assert found / parameters == pytest.approx(optimizer_copies(training), abs=0.15)
+    counted = disk_bytes(TINY, training, 259)
+    tree = {"params": weights, "optimizer": state.optimizer}
+    best = tmp_path if keep == "best" else None
+    for free, enough in ((1.001 * counted, True), (0.999 * counted, False)):
+        monkeypatch.setattr(checkpoints, "free_bytes", lambda folder, free=free: int(free))
+        with contextlib.nullcontext() if enough else pytest.raises(ArtifactError, match="4 checkpoints and the final"):
+            checkpoints.check_room(tmp_path, tree, keep=3, best=best)
 
 
 def test_on_the_cpu_what_is_written_takes_memory_beside_what_is_trained():

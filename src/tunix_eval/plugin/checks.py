@@ -14,7 +14,7 @@ from tunix_eval.plugin.rows import missing_run
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import PredictionsFile
 from tunix_eval.records import Evalset
-from tunix_eval.specs import AnySpec, GateSpec, RunSpec
+from tunix_eval.specs import OWN_TRAINER, AnySpec, GateSpec, RunSpec, TrainingSpec
 
 
 def checked(session: Session, need: Need) -> Need:
@@ -87,8 +87,23 @@ def check_training(session: Session, spec: RunSpec) -> None:
         TunixEvalError: one of many; nothing is trained.
     """
     session.identity(spec)
+    if spec.trainer == OWN_TRAINER:
+        _check_optimizer(spec.training)
     session.prepared(spec).check_rows(session.options.mesh or {})
     check_room(session, spec)
+
+
+def _check_optimizer(training: TrainingSpec) -> None:
+    """Let optax judge an optimizer, its options and its mask, but for the default, of which nothing can be wrong.
+
+    Optax brings JAX, which trains a moment later; a run that is recorded does not come here.
+    """
+    chosen = {"optimizer", "optimizer_options"}
+    if training.model_dump(include=chosen) == TrainingSpec(steps=1).model_dump(include=chosen):
+        return
+    from tunix_eval.model import build_optimizer, learning_rates
+
+    build_optimizer(training, learning_rates(training, training.steps or 1))
 
 
 def gate_specs(session: Session, need: Need, spec: AnySpec, gate: GateSpec) -> list[AnySpec]:

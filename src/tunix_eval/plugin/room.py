@@ -11,14 +11,18 @@ from tunix_eval.figures import bytes_text
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.prepare import Prepared
-from tunix_eval.sizes import check_memory, memory_bytes, parameter_count, shown_bytes, shown_parameters
-from tunix_eval.specs import RunSpec
+from tunix_eval.sizes import (
+    check_memory,
+    disk_bytes,
+    memory_bytes,
+    parameter_count,
+    shown_bytes,
+    shown_parameters,
+)
+from tunix_eval.specs import OWN_TRAINER, RunSpec
 
 if TYPE_CHECKING:
     from tunix_eval.plugin.runs import Runs
-
-_OWN_TRAINER = "flax"
-"""Of other trainers neither the size nor the checkpoints are known from the run file."""
 
 
 def check_room(session: Runs, spec: RunSpec) -> None:
@@ -36,11 +40,11 @@ def check_room(session: Runs, spec: RunSpec) -> None:
             f"{session.store.root}: cannot be written: {folder} is "
             f"{'read-only' if folder.is_dir() else 'no directory'}; name another with --tunix-artifacts DIR"
         )
-    if spec.trainer != _OWN_TRAINER:
+    if spec.trainer != OWN_TRAINER:
+        # Of others neither the size nor the checkpoints are known from the run file.
         return
     prepared, run_id = session.prepared(spec), session.identity(spec).run_id
-    # With Adam's moments; the newest is written before the oldest is deleted, and at last come the weights alone.
-    needed = 4 * parameter_count(**_model(prepared)) * (3 * (spec.training.keep_checkpoints + 1) + 1)
+    needed = disk_bytes(training=spec.training, **_model(prepared))
     run, free = session.store.run_directory(run_id), shutil.disk_usage(folder).free
     if needed > free + sum(path.stat().st_size for path in run.rglob("*") if path.is_file()):
         raise ArtifactError(
@@ -59,7 +63,7 @@ def check_room(session: Runs, spec: RunSpec) -> None:
 def check_resume(session: Runs, spec: RunSpec) -> None:
     """Refuse a step that no checkpoint is of."""
     step = session.options.resume_from
-    if step is None or spec.trainer != _OWN_TRAINER:
+    if step is None or spec.trainer != OWN_TRAINER:
         return
     run_id = session.identity(spec).run_id
     found = session.store.run_directory(run_id).glob("checkpoints/*/digests.json")
@@ -74,7 +78,7 @@ def check_resume(session: Runs, spec: RunSpec) -> None:
 
 def size_text(session: Runs, spec: RunSpec) -> str | None:
     """Say how large a training is: `0.5M parameters, about 60 MB`; None where nobody knows before it is trained."""
-    if spec.trainer != _OWN_TRAINER:
+    if spec.trainer != OWN_TRAINER:
         return None
     prepared = session.prepared(spec)
     needed = memory_bytes(**_asked(prepared, session.device, session.options.mesh))

@@ -1,0 +1,87 @@
+"""Settings are judged by the plan: nothing is trained before its optimizer is known to be one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from projects import Project
+
+SUMS = """
+name = "{name}"
+dataset = "addition-v1"
+renderer = "plain"
+
+[model]
+preset = "tiny"
+
+[training]
+steps = 600
+rows = 16
+row_tokens = 48
+{settings}
+"""
+AWAKE = """
+import json, pathlib, sys
+
+def pytest_sessionfinish(session):
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    woke = bridge is not None and bridge.backends_are_initialized()
+    pathlib.Path("jax.json").write_text(json.dumps({"imported": "jax" in sys.modules, "woke": woke}))
+"""
+
+
+MISTAKES = {
+    "unknown": (
+        'optimizer = "adamwx"',
+        "training.optimizer: optax has no optimizer 'adamwx'. Did you mean 'adamw'?",
+    ),
+    "odd": ("optimizer_options = { b3 = 0.5 }", "training.optimizer_options: adamw takes no 'b3'. "),
+    "high": ('optimizer_options = { b2 = "high" }', "training.optimizer_options: adamw refuses {'b2': 'high'}: "),
+    "mask": (
+        'optimizer = "sgd"\ndecay_mask = "matrices"',
+        "training.decay_mask: sgd has no weight decay that could be masked; ",
+    ),
+    "idle": (
+        "spike_factor = 3.0",
+        'idle.toml: training.spike_factor is 3.0 and changes nothing: training.spike is "ignore"; give ',
+    ),
+}
+
+
+def written(project: Project, settings: dict[str, str]) -> list[str]:
+    """Write run files, and return their names."""
+    return [
+        project.write(f"{name}.toml", SUMS.format(name=name, settings=said)).name for name, said in settings.items()
+    ]
+
+
+def test_every_setting_that_is_none_is_one_line_in_the_plan(project: Project) -> None:
+    files = written(project, {name: settings for name, (settings, _) in MISTAKES.items()})
+    project.test(
+        "".join(f"@pytest.mark.tunix_train('{file}')\ndef test_{file[:-5]}(tunix_run): ...\n" for file in files)
+    )
+    result = project.run_apart("--tunix-train", "--tunix-plan")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    errors = [line for line in result.outlines if line.startswith("  error ")]
+    assert len(errors) == len(MISTAKES)
+    for (name, (_, message)), line in zip(MISTAKES.items(), errors, strict=True):
+        assert f"::test_{name}: " in line
+        assert message in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "imported"),
+    [
+        ({"plain": "", "masked": 'optimizer = "adamw"\ndecay_mask = "matrices"'}, False),
+        ({"muon": 'optimizer = "muon"'}, True),
+    ],
+)
+def test_a_plan_imports_jax_for_an_optimizer_of_the_users_choice_alone_and_wakes_no_device(
+    project: Project, settings: dict[str, str], imported: bool
+) -> None:
+    project.write("awake.py", AWAKE)
+    result = project.run_apart("-p", "awake", "--tunix-train", "--tunix-plan", *written(project, settings))
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines([f"  train  {name}  *  600 steps  0.6M parameters, about *" for name in settings])
+    assert json.loads((project.path / "jax.json").read_text()) == {"imported": imported, "woke": False}
