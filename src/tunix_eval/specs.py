@@ -389,7 +389,7 @@ class RunSpec(EvalSpec):
             if not idle.has_effect(self) and _is_said(table, idle.name):
                 raise ValueError(
                     f"{idle.table}.{idle.name} is {getattr(table, idle.name)!r} and changes nothing: {idle.reason}, "
-                    f"or take {idle.name} out (in an override: None)"
+                    f"or take {idle.name} out (an override does so with None)"
                 )
         return self
 
