@@ -109,3 +109,14 @@ def test_a_diff_of_another_style_reads_before_its_ids_which_are_a_line_a_span(pr
     assert len(ids) == 1
     assert changed[-1] == ids[0]
     assert len(changed) > 2
+
+
+@pytest.mark.parametrize("update", [(), ("--snapshot-update",)], ids=["", "update"])
+def test_a_plan_leaves_snapshots_alone(project: Project, update: tuple[str, ...]) -> None:
+    project.test(TEST)
+    project.run("--snapshot-update").assert_outcomes(passed=3)
+    before = snapshot(project)
+    result = project.run("--tunix-plan", *update)
+    assert result.ret == pytest.ExitCode.OK
+    assert "unused" not in result.stdout.str()
+    assert snapshot(project) == before

@@ -199,6 +199,19 @@ def test_with_workers_a_signal_to_any_process_ends_training_with_a_checkpoint(
     assert {(gate["rule"], gate["outcome"]) for gate in verdicts(patient)} == {("at_least", "stopped")}
 
 
+def test_snapshots_of_tests_that_a_stopped_session_did_not_come_to_stay(patient: Project) -> None:
+    snapped = "def test_{}(tunix_snapshot):\n    assert 1 == tunix_snapshot\n"
+    patient.test(snapped.format("first") + TESTS)
+    patient.test(snapped.format("last"), name="test_words_too.py")
+    assert end(start(patient, "--no-train", "--snapshot-update"))[0] == 0
+    session = start(patient, "--snapshot-update", **SLOW)
+    os.kill(training_pid(patient, session), signal.SIGTERM)
+    code, output = end(session)
+    assert code == 143, output
+    assert "unused" not in output
+    assert len(list(patient.path.glob("__snapshots__/*.ambr"))) == 2
+
+
 def test_a_second_interrupt_breaks_at_once(patient: Project) -> None:
     session = start(patient, STEP_SECONDS="600")
     pid = training_pid(patient, session)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunix_eval.errors import DeviceError, RunMissingError, TunixEvalError
-from tunix_eval.plugin import hookspecs, items, options, reporting, stopping
+from tunix_eval.plugin import hookspecs, items, not_come_to, options, reporting, stopping
 from tunix_eval.plugin.fixtures import (
     _tunix_format,
     _tunix_need,
@@ -225,6 +225,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if not session.config.option.tunix_plan:
         return None
     session.testsfailed += reporting.print_plan(session.config, session.config.stash.get(PLAN_KEY, None))
+    not_come_to.keep_snapshots(session.config, session.items)
     return True
 
 

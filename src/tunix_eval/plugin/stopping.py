@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 
 from tunix_eval.errors import RunMissingError
+from tunix_eval.plugin.not_come_to import keep_snapshots
 from tunix_eval.plugin.state import PLAN_KEY, ROWS_KEY, SESSION_ID_KEY
 from tunix_eval.plugin.watch import Stop
 from tunix_eval.plugin.watch import Watch as Watch
@@ -204,7 +205,8 @@ class Stopping:
             self._exit_code = error.stop.exit_code
             item.session.shouldstop = str(error)
             reason = f"{error.stop.reason} ended the session before it was decided; run again"
-            others = (other for other in item.session.items if other is not item)
+            others = [other for other in item.session.items if other is not item and other.nodeid not in self._reported]
+            keep_snapshots(self.config, others)
             self._leave(f"gates-{os.getpid()}", json.dumps(gates_of(others, reason)))
 
     # --------------------------------------------------------------------------------------------------------- files
