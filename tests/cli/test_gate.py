@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import msgspec
 import pytest
@@ -241,10 +242,35 @@ def test_a_stopped_run_is_not_decided_and_does_not_pass(records: Records) -> Non
         (found,) = json.loads(out)["verdicts"]
         assert (code, found["outcome"], found["rule"], found["reason"]) == (1, "stopped", "no_worse", reason)
         assert {found[name] for name in ("reference", "current", "delta", "interval", "p_value")} == {None}
-    # What was evaluated under the name is what the name means.
-    with_baseline(records)
-    assert records.call("gate", records.run(seed=9, wrong=range(2)))[0] == 0
-    assert "is 6 runs" in records.call("gate", "addition")[2]
+
+
+def test_a_name_that_a_stopped_run_shares_is_never_that_of_the_older_one(records: Records) -> None:
+    older = records.run()
+    threshold = ("--rule", "at_least", "--value", "0.5")
+    assert records.call("gate", "addition", *threshold)[0] == 0
+    store = Store(records.root / "artifacts")
+    for run_id in ("0123456789abcdef", "1123456789abcdef"):
+        store.record_start(run_id, StartedRun(name="addition", seed=1, steps=800, init_from=None))
+    code, message = records.refused("gate", "addition", *threshold)
+    begun = "0123456789abcdef (addition, seed 1, stopped at 0 of 800), 1123456789abcdef (addition, seed 1, stopped"
+    assert code == 2
+    assert message.startswith(
+        f"'addition' is 3 runs; name one by its id: {begun} at 0 of 800), {older} (addition, seed"
+    )
+    assert records.call("gate", older, *threshold)[0] == 0
+    assert records.refused("compare", older, "0123")[0] == 1
+    # Two that were stopped, and nothing that was evaluated.
+    shutil.rmtree(records.directory(older))
+    assert "'addition' is 2 runs" in records.refused("gate", "addition", *threshold)[1]
+
+
+def test_a_run_that_is_being_trained_is_not_gated(records: Records) -> None:
+    store, run_id = Store(records.root / "artifacts"), "0123456789abcdef"
+    store.record_start(run_id, StartedRun(name="addition", seed=1, steps=800, init_from=None))
+    with store.lock(f"run-{run_id}"):
+        code, message = records.refused("gate", "addition")
+    assert code == 1
+    assert message == f"run {run_id} (addition, seed 1, training) was not evaluated; train it to its end"
 
 
 def test_runs_that_are_no_retrainings_are_not_gated_together(records: Records) -> None:

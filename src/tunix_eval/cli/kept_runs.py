@@ -73,6 +73,12 @@ def kept_runs(store: Store, baselines: Path, project: Path) -> list[KeptRun]:
     return sorted(found, key=lambda run: (-run.created_at.timestamp(), run.run_id, run.status))
 
 
+def unfinished_runs(store: Store) -> list[KeptRun]:
+    """Return the runs whose training was begun and is not at its end: stopped, killed, or going on."""
+    begun = [path for path in _run_folders(store.root / "runs") if not (path / "run_manifest.json").exists()]
+    return [run for path in begun if (run := _kept(path, store)).status in ("unfinished", "training")]
+
+
 def named(reference: str, runs: list[KeptRun], store: Store) -> KeptRun:
     """Return the run with this id or these first digits of one; what it replaced does not count.
 

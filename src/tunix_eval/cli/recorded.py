@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from tunix_eval.cli.kept_runs import KeptRun, unfinished_runs
 from tunix_eval.data import DataWarning, make_evalset
 from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError, SpecError, unknown_name
@@ -150,32 +151,68 @@ def open_store(arguments: argparse.Namespace) -> Store:
 def directory_of(reference: str, store: Store) -> Path:
     """Return the records of the run with this id, these first digits of an id, or this name.
 
+    Raises:
+        SpecError: no run or several have it, those among them whose training is not finished: which one is meant is
+            not for us to guess.
+        ArtifactError: the only one was stopped or is being trained.
+    """
+    found, begun = evaluated_as(reference, store), unfinished_as(reference, store)
+    if len(found) == 1 and not begun:
+        return next(iter(found))
+    if is_path(reference) and not begun:
+        return Path(reference)
+    listed = [
+        *(f"{run.run_id} ({run.name}, seed {run.seed}, {run.status_text})" for run in begun),
+        *(_introduced(directory, held) for directory, held in sorted(found.items())),
+    ]
+    if len(listed) > 1:
+        more = ", .." if len(listed) > _LISTED else ""
+        raise SpecError(f"'{reference}' is {len(listed)} runs; name one by its id: {', '.join(listed[:_LISTED])}{more}")
+    if begun:
+        raise ArtifactError(f"run {listed[0]} was not evaluated; train it to its end")
+    recorded = _recorded(store).values()
+    known = {one.run_name for held in recorded for one in held if one}
+    error = unknown_name(f"evaluated run in {store.root}", reference, known)
+    odd = sum(None in held for held in recorded)
+    more = f" {odd} runs have records that are damaged or of an older format: evaluate them again" if odd else ""
+    raise SpecError(f"{error}{more}")
+
+
+def evaluated_as(reference: str, store: Store) -> dict[Path, list[EvalManifest | None]]:
+    """Return where the evaluations of each run are that a reference names, with their manifests.
+
     An id means the records under the run's own name; where there are none, those under the one name that it has.
     """
     if is_path(reference):
-        return Path(reference)
-    recorded = {path.parent: _manifests(path.parent) for path in store.evaluation_paths()}
+        held = _manifests(Path(reference))
+        return {Path(reference): held} if held else {}
+    recorded = _recorded(store)
     by_id: dict[str, list[Path]] = {}
     for directory in recorded:
         by_id.setdefault(directory.relative_to(store.root / "runs").parts[0], []).append(directory)
     found = {
         directory
         for run_id, directories in by_id.items()
-        if reference and run_id.startswith(reference)
+        if _begins(run_id, reference)
         for directory in ([one for one in directories if one.name == run_id] or directories)
     }
     found |= {directory for directory, held in recorded.items() if reference in (one.run_name for one in held if one)}
-    if not found:
-        known = {one.run_name for held in recorded.values() for one in held if one}
-        error = unknown_name(f"evaluated run in {store.root}", reference, known)
-        odd = sum(None in held for held in recorded.values())
-        more = f" {odd} runs have records that are damaged or of an older format: evaluate them again" if odd else ""
-        raise SpecError(f"{error}{more}")
-    if len(found) > 1:
-        listed = ", ".join(_introduced(one, recorded[one]) for one in sorted(found)[:_LISTED])
-        more = ", .." if len(found) > _LISTED else ""
-        raise SpecError(f"'{reference}' is {len(found)} runs; name one by its id: {listed}{more}")
-    return found.pop()
+    return {directory: recorded[directory] for directory in found}
+
+
+def unfinished_as(reference: str, store: Store) -> list[KeptRun]:
+    """Return the runs that a reference names and whose training was begun and is not at its end."""
+    if is_path(reference):
+        return [run for run in unfinished_runs(store) if run.directory.resolve() == Path(reference).resolve()]
+    return [run for run in unfinished_runs(store) if run.name == reference or _begins(run.run_id, reference)]
+
+
+def _begins(run_id: str, reference: str) -> bool:
+    return bool(reference) and run_id.startswith(reference)
+
+
+def _recorded(store: Store) -> dict[Path, list[EvalManifest | None]]:
+    return {path.parent: _manifests(path.parent) for path in store.evaluation_paths()}
 
 
 def _introduced(directory: Path, manifests: Sequence[EvalManifest | None]) -> str:

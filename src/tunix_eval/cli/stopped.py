@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from tunix_eval.cli.kept_runs import KeptRun, kept_runs
-from tunix_eval.cli.recorded import open_store
+from tunix_eval.cli.kept_runs import KeptRun
+from tunix_eval.cli.recorded import evaluated_as, open_store, unfinished_as
 from tunix_eval.gate import not_decided
 from tunix_eval.records import Verdict
-from tunix_eval.settings import read_settings
-from tunix_eval.store import Store, read_eval_manifest
-from tunix_eval.tables import is_path
+from tunix_eval.store import Store
 
 
 def stopped_verdicts(arguments: argparse.Namespace, gates: Sequence[tuple[str, str, str]]) -> list[Verdict]:
     """Return a verdict for each gate of each run that is named and whose training was stopped; none where none was.
 
-    A run of the same id or name that was evaluated comes first.
+    A name that is also that of an evaluated run is for `open_runs` to refuse.
 
     Args:
         arguments: of the command.
         gates: rule, metric and evalset of each; empty where it is not known.
     """
     store = open_store(arguments)
-    stopped = [run for reference in arguments.runs if (run := _stopped(reference, store, arguments))]
+    stopped = [run for reference in arguments.runs if (run := _stopped(reference, store))]
     return [
         not_decided(
             "stopped",
@@ -42,29 +39,8 @@ def stopped_verdicts(arguments: argparse.Namespace, gates: Sequence[tuple[str, s
     ]
 
 
-def _stopped(reference: str, store: Store, arguments: argparse.Namespace) -> KeptRun | None:
+def _stopped(reference: str, store: Store) -> KeptRun | None:
     """Return the one run that a reference names, where its training was stopped and nothing evaluated has the name."""
-    if _is_evaluated(reference, store):
-        return None
-    baselines = Path(arguments.baselines or read_settings(Path.cwd()).baselines)
-    found = [
-        run
-        for run in kept_runs(store, baselines, Path.cwd())
-        if run.status == "unfinished" and run.total_steps is not None
-        if (run.directory.resolve() == Path(reference).resolve() if is_path(reference) else _is_named(run, reference))
-    ]
-    return found[0] if len(found) == 1 else None
-
-
-def _is_evaluated(reference: str, store: Store) -> bool:
-    if is_path(reference):
-        return any(Path(reference).glob("eval_manifest.*.json"))
-    paths = store.evaluation_paths()
-    manifests = map(read_eval_manifest, paths)
-    return any(path.relative_to(store.root / "runs").parts[0].startswith(reference) for path in paths) or any(
-        held is not None and held.run_name == reference for held in manifests
-    )
-
-
-def _is_named(run: KeptRun, reference: str) -> bool:
-    return run.name == reference or run.run_id.startswith(reference)
+    found = unfinished_as(reference, store)
+    stopped = len(found) == 1 and found[0].status == "unfinished" and found[0].total_steps is not None
+    return found[0] if stopped and not evaluated_as(reference, store) else None
