@@ -15,7 +15,7 @@ from scipy import stats
 from tunix_eval.errors import RenderError, SpecError
 from tunix_eval.model.buckets import bucket, padded, prompt_pages
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.decoder import decoder_with, initial_params, training_mask
+from tunix_eval.model.decoder import decoder_with, initial_params
 from tunix_eval.model.decoding import (
     DISPATCH_STEPS,
     Rows,
@@ -61,7 +61,7 @@ def next_logits(params, tokens, count):
     """Logits for what follows the first `count` of int32[1, T] tokens, without a cache."""
     decoder = decoder_with(CONFIG, params)
     positions = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
-    hidden, _ = decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))
+    hidden, _ = decoder(tokens, positions, jnp.ones_like(tokens))
     return decoder.logits(hidden)[0, count - 1]
 
 
@@ -110,7 +110,7 @@ def test_logits_have_the_same_bits_in_every_place_of_a_batch(places, seed):
 def first_logits(params, tokens):
     decoder = decoder_with(CONFIG, params)
     positions = jnp.broadcast_to(jnp.arange(16, dtype=jnp.int32)[None], tokens.shape)
-    hidden, _ = decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))
+    hidden, _ = decoder(tokens, positions, jnp.ones_like(tokens))
     return decoder.logits(hidden[:, -1:])
 
 
@@ -379,7 +379,7 @@ def test_every_kind_of_decoder_writes_what_its_forward_pass_finds_likeliest(size
     def all_logits(tokens):
         decoder = decoder_with(config, initial_params(config, 1))
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
-        hidden, _ = decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))
+        hidden, _ = decoder(tokens, positions, jnp.ones_like(tokens))
         return decoder.logits(hidden)
 
     tokens = np.zeros((6, 28), np.int32)

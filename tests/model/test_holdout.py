@@ -11,7 +11,7 @@ from tunix_eval.errors import ArtifactError, SpecError, TrainingError
 from tunix_eval.model import FlaxTrainer, initial_params, restore, weights_sha256
 from tunix_eval.model.checkpoints import finished_steps
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.decoder import abstract_params, decoder_with, training_mask
+from tunix_eval.model.decoder import abstract_params, decoder_with
 from tunix_eval.model.holdout import Holdout, best_measurement, is_stale
 from tunix_eval.model.loss import next_token_nll
 from tunix_eval.model.metrics import MetricLine, read_metrics
@@ -59,7 +59,7 @@ def test_the_loss_is_the_mean_over_all_tokens_however_the_rows_are_batched():
     rows = dataclasses.replace(rows, loss_mask=mask)
     params = initial_params(CONFIG, 0)
     decoder = decoder_with(CONFIG, params)
-    hidden, _ = decoder(rows.tokens, rows.positions, training_mask(rows.segment_ids))
+    hidden, _ = decoder(rows.tokens, rows.positions, rows.segment_ids)
     nats, count = next_token_nll(decoder.logits(hidden), rows.tokens, rows.loss_mask, rows.segment_ids)
     for shape in ({"rows": 7}, {"rows": 3}, {"rows": 8, "accumulate": 4}):
         training = TrainingSpec.model_validate({"steps": 1, "row_tokens": 12} | shape)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunix_eval.errors import RenderError
 from tunix_eval.model.config import DecoderConfig
-from tunix_eval.model.decoder import decoder_with, initial_params, training_mask
+from tunix_eval.model.decoder import decoder_with, initial_params
 from tunix_eval.model.generation import LOGPROB_ROWS, FlaxModel
 from tunix_eval.model.logprobs import next_token_logprobs
 from tunix_eval.specs import GenerationSpec, ModelSpec
@@ -35,7 +35,7 @@ def alone(index):
 def all_logits(params, tokens):
     decoder = decoder_with(CONFIG, params)
     positions = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
-    hidden, _ = decoder(tokens, positions, training_mask(jnp.ones_like(tokens)))
+    hidden, _ = decoder(tokens, positions, jnp.ones_like(tokens))
     return decoder.logits(hidden)[0]
 
 

@@ -125,8 +125,7 @@ def prefill(
     decoder = decoder_with(config, params)
     width = tokens.shape[1]
     columns, starts = jnp.arange(width, dtype=jnp.int32)[None], (width - lengths)[:, None]
-    mask = (columns >= starts)[:, None, :] & (columns <= columns[0, :, None])[None]
-    hidden, layers = decoder(tokens, jnp.maximum(columns - starts, 0), mask)
+    hidden, layers = decoder(tokens, jnp.maximum(columns - starts, 0), (columns >= starts).astype(jnp.int32))
     logits = writable(decoder.logits(hidden[:, -1:])[:, 0], vocabulary)
     pages, first = [], 0
     for page in pool.prompts:

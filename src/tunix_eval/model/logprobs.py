@@ -36,9 +36,7 @@ def next_token_logprobs(
     decoder = decoder_with(config, params)
     width = tokens.shape[1]
     columns, offsets = jnp.arange(width, dtype=jnp.int32)[None], (width - lengths)[:, None]
-    causal = columns <= columns[0, :, None]
-    mask = (columns >= offsets)[:, None, :] & causal[None]
-    hidden, _ = decoder(tokens, jnp.maximum(columns - offsets, 0), mask)
+    hidden, _ = decoder(tokens, jnp.maximum(columns - offsets, 0), (columns >= offsets).astype(jnp.int32))
 
     def of_row(row: tuple[jax.Array, jax.Array]) -> jax.Array:
         hidden, tokens = row
