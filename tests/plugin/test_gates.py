@@ -154,6 +154,8 @@ def test_a_run_of_a_gpu_says_so_in_its_verdict_and_records_and_keeps_its_id(proj
     note = f"{reason}: a run trained or evaluated again may differ; this verdict is of this run alone"
     assert verdict(project)["notes"][1:] == [note]  # type: ignore[index]
     result.stdout.fnmatch_lines([f"note: words/exact no_worse: {reason}: a run*"])
+    said = next(path.parent.glob("delta_report.*.md")).read_text().splitlines()[2]
+    assert said.endswith(f". {reason}: trained or evaluated again, it may differ.")
     held = json.loads(next(path.parent.glob("eval_manifest.*.json")).read_text())
     assert (held["run_id"], held["device"]["unpromised_bits"]) == (path.parent.name, reason)
     # What is recorded is enough for a baseline to say so too.

@@ -14,6 +14,7 @@ import pytest
 
 from tunix_eval.digest import canonical_json
 from tunix_eval.errors import ArtifactError, SpecError
+from tunix_eval.platforms import unpromised_values
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.evaluation import (
     Evaluation,
@@ -174,6 +175,7 @@ class Session(Runs):
                 after=item_means(after.scored),
                 before_card=before.card,
                 after_card=after.card,
+                unpromised_bits=unpromised_values(source.device, after.environment),
             )
             path = source.directory / f"delta_report.{evalset.name}.md"
             if not path.exists() or path.read_text(encoding="utf-8") != text:

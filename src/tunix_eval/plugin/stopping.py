@@ -315,11 +315,13 @@ class Stopping:
             self.config.workeroutput["tunix_exit_code"] = self._exit_code  # type: ignore[attr-defined]
             return
         rows = self.config.stash[ROWS_KEY]
-        for mark in sorted([*self._folder.glob("stopped-*"), *self._folder.glob("ended-*")]):
-            rows.append({"row": "Note", "text": mark.read_text(encoding="utf-8")})
         for mark in sorted(self._folder.glob("gates-*")):
             for nodeid, gates in json.loads(mark.read_text(encoding="utf-8")).items():
                 rows += [] if nodeid in self._reported else gates
+        said = {row["reason"] for row in rows if row["row"] == "Verdict"}
+        for mark in sorted([*self._folder.glob("stopped-*"), *self._folder.glob("ended-*")]):
+            text = mark.read_text(encoding="utf-8")
+            rows += [] if text in said else [{"row": "Note", "text": text}]
         if self._exit_code is not None:
             session.exitstatus = self._exit_code
 

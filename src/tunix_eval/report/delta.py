@@ -26,6 +26,7 @@ def delta_report(
     after: Sequence[ScoredItem],
     before_card: Scorecard,
     after_card: Scorecard,
+    unpromised_bits: str | None = None,
 ) -> str:
     """Write a run's report as Markdown: each metric, each group, and the items whose primary score changed.
 
@@ -38,12 +39,14 @@ def delta_report(
         after: the same items as scored after it.
         before_card: scorecard of `before`.
         after_card: scorecard of `after`.
+        unpromised_bits: why the run, trained or evaluated again, may have other values; None where it has the same.
     """
     pairs = _pairs(before, after)
     primary = after_card.primary
     sections = [
         f"# {cell(run.name)} on {cell(evalset)}",
-        _run_line(run),
+        _run_line(run)
+        + (f" {cell(unpromised_bits)}: trained or evaluated again, it may differ." if unpromised_bits else ""),
         _table("metric", [_row(_label(name, card), name, pairs) for name, card in after_card.metrics.items()]),
         _extraction(before_card, after_card),
         *(_groups(field, primary, pairs) for field in ("section", "category", "difficulty")),
