@@ -101,7 +101,7 @@ def _backwards(held: _Held, gradient: jax.Array) -> tuple[jax.Array, jax.Array, 
         here, incoming, shift = (_heads_in_line(a[:, :, :, start:end]) for a in (held.query, scaled, through_sum))
         key, value = held.key[:, :, :end], held.value[:, :, :end]
         of_value += _lengthened(_product("bkts,bktd->bksd", exponentials, incoming), like=of_value)
-        of_scores = exponentials * (_product("bktd,bksd->bkts", incoming, value) - shift)
+        of_scores = exponentials.astype(jnp.float32) * (_product("bktd,bksd->bkts", incoming, value) - shift)
         of_scores = of_scores.astype(here.dtype)
         of_key += _lengthened(_product("bkts,bktd->bksd", of_scores, here), like=of_key)
         of_query.append(_product("bkts,bksd->bktd", of_scores, key).reshape(held.query[:, :, :, start:end].shape))
