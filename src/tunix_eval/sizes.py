@@ -133,6 +133,14 @@ def query_blocks(tokens: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, tokens)) for start in range(0, tokens, size)]
 
 
+def fits_cudnn(tokens: int, head_width: int) -> bool:
+    """Tell whether cuDNN's attention, which holds a number a token and head, trains rows of so many bfloat16 tokens.
+
+    Source: jax._src.cudnn.fused_attention_stablehlo, `check_is_flash_attention`.
+    """
+    return tokens % 2 == 0 and head_width % 8 == 0 and head_width <= 128
+
+
 def chosen_chunk(tokens: int, vocab_size: int, platform: str) -> int:
     """Return how many tokens' logits are held at once: a power of two, or all of them where that is no more.
 
@@ -219,6 +227,8 @@ def _activations(model: ModelSpec, training: TrainingSpec, platform: str) -> flo
     kept = 6 * sizes["width"] + 4 * heads + 4 * kv_heads + 4 * sizes["mlp_width"]
     blocks = len(query_blocks(training.row_tokens))
     softmax = 1.5 * sizes["heads"] * training.row_tokens * (blocks + 1) / (2 * blocks) * FLOAT
+    if platform == "gpu" and number == 2 and fits_cudnn(training.row_tokens, sizes["head_width"]):
+        softmax = sizes["heads"] * FLOAT
     layer = tokens * (kept * number + softmax)
     if model.remat:
         # The blocks' inputs, one block, and the blocks' weights one behind the other.

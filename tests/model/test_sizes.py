@@ -137,6 +137,17 @@ def test_remat_and_bfloat16_take_less(smaller):
     assert memory_bytes(spec.model_copy(update=smaller), training, 1000) < memory_bytes(spec, training, 1000)
 
 
+def test_cudnns_attention_holds_no_scores_so_that_a_gpu_needs_less_for_rows_that_it_takes():
+    long, odd = (TrainingSpec(steps=1, rows=16, row_tokens=tokens) for tokens in (2048, 2047))
+    spec = ModelSpec(preset="medium")
+    sizes = spec.sizes()
+    scores = sizes["layers"] * sizes["heads"] * 16 * 2047**2 * 4 / 2
+    needed, otherwise = (memory_bytes(spec, training, 1000, "gpu") for training in (long, odd))
+    assert otherwise - needed > scores
+    for other in ({"dtype": "float32"}, {"head_width": 36}):
+        assert memory_bytes(spec.model_copy(update=other), long, 1000, "gpu") - needed > scores
+
+
 def test_too_little_memory_is_one_line_with_what_would_help_and_by_how_much():
     model, training = ModelSpec(preset="base"), TrainingSpec(steps=1, rows=64, row_tokens=512)
     needed = memory_bytes(model, training, 1000)

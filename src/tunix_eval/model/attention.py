@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tunix_eval.sizes import query_blocks
+from tunix_eval.sizes import fits_cudnn, query_blocks
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, segment_ids: jax.Array) -> jax.Array:
@@ -24,9 +24,9 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, segment_ids: jax.
         value: [B, K, T, D].
         segment_ids: int32[B, T].
     """
-    if jax.default_backend() == "gpu" and _fits_cudnn(query):
-        return library_attend(query, key, value, segment_ids, implementation="cudnn")
     rows, heads, tokens, width = query.shape
+    if jax.default_backend() == "gpu" and query.dtype == jnp.bfloat16 and fits_cudnn(tokens, width):
+        return library_attend(query, key, value, segment_ids, implementation="cudnn")
     # Scaled before the product: T * D numbers instead of T * T.
     query = (query.astype(jnp.float32) * (width**-0.5)).astype(query.dtype)
     query = query.reshape(rows, key.shape[1], heads // key.shape[1], tokens, width)
@@ -132,12 +132,3 @@ def _lengthened(array: jax.Array, *, like: jax.Array) -> jax.Array:
 def _product(axes: str, one: jax.Array, other: jax.Array) -> jax.Array:
     """Return a product in float32, whatever the dtype of its factors."""
     return jnp.einsum(axes, one, other, preferred_element_type=jnp.float32)
-
-
-def _fits_cudnn(query: jax.Array) -> bool:
-    """Tell whether cuDNN's attention takes these queries, [B, H, T, D], in training.
-
-    Source: jax._src.cudnn.fused_attention_stablehlo, `check_is_flash_attention`.
-    """
-    tokens, width = query.shape[2:]
-    return query.dtype == jnp.bfloat16 and tokens % 2 == 0 and width % 8 == 0 and width <= 128
