@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,16 @@ import pytest
 
 from tunix_eval.errors import ArtifactError
 from tunix_eval.records import Generation
-from tunix_eval.store import RunManifest, Store, artifact_digests, pretty_json, users_of, verify_run, write_atomic
+from tunix_eval.store import (
+    RunManifest,
+    Store,
+    artifact_digests,
+    files_below,
+    pretty_json,
+    users_of,
+    verify_run,
+    write_atomic,
+)
 
 RUN_ID, KEY = "0123456789abcdef", "ab" * 32
 
@@ -258,3 +268,15 @@ def test_a_lock_that_is_held_is_waited_for(store: Store) -> None:
     assert waiting.stdout.readline() == "held\n"
     waiting.stdout.close()
     assert waiting.wait() == 0
+
+
+def test_the_files_of_a_run_are_counted_while_its_training_deletes_some(tmp_path: Path) -> None:
+    for step in ("10", "20", "30"):
+        for name in ("one", "two"):
+            (tmp_path / step / "deep").mkdir(parents=True, exist_ok=True)
+            (tmp_path / step / "deep" / name).write_text("12345")
+    found = []
+    for path, size in files_below(tmp_path):
+        found.append(size)
+        shutil.rmtree(path.parents[1], ignore_errors=True)
+    assert found == [5, 5, 5]

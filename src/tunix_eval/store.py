@@ -336,6 +336,15 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def files_below(directory: Path) -> Iterator[tuple[Path, int]]:
+    """Give every file in a directory with its bytes, also while it is trained there and files come and go."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = Path(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                yield path, path.lstat().st_size
+
+
 def _age_seconds(path: Path) -> float:
     """Return how long ago a file was written; 0 where it has gone."""
     try:

@@ -20,6 +20,7 @@ from tunix_eval.sizes import (
     shown_parameters,
 )
 from tunix_eval.specs import OWN_TRAINER, RunSpec
+from tunix_eval.store import files_below
 
 if TYPE_CHECKING:
     from tunix_eval.plugin.runs import Runs
@@ -46,7 +47,7 @@ def check_room(session: Runs, spec: RunSpec) -> None:
     prepared, run_id = session.prepared(spec), session.identity(spec).run_id
     needed = disk_bytes(training=spec.training, **_model(prepared))
     run, free = session.store.run_directory(run_id), shutil.disk_usage(folder).free
-    if needed > free + sum(path.stat().st_size for path in run.rglob("*") if path.is_file()):
+    if needed > free + sum(size for _, size in files_below(run)):
         raise ArtifactError(
             f"{folder}: run '{spec.name}' ({run_id}) needs about {bytes_text(needed)} for checkpoints, "
             f"{bytes_text(free)} are free; free space or name another directory with --tunix-artifacts DIR"
