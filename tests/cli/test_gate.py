@@ -242,6 +242,9 @@ def test_a_stopped_run_is_not_decided_and_does_not_pass(records: Records) -> Non
         (found,) = json.loads(out)["verdicts"]
         assert (code, found["outcome"], found["rule"], found["reason"]) == (1, "stopped", "no_worse", reason)
         assert {found[name] for name in ("reference", "current", "delta", "interval", "p_value")} == {None}
+    lines = records.call("gate", "addition")[1].splitlines()
+    assert "addition" in lines
+    assert not any(line.endswith(" on ") for line in lines)
 
 
 def test_a_name_that_a_stopped_run_shares_is_never_that_of_the_older_one(records: Records) -> None:

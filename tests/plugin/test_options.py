@@ -92,6 +92,13 @@ def test_plan_lists_every_mistake_and_fails(project: Project, workers: tuple[str
     )
 
 
+def test_the_table_begins_below_its_heading(project: Project) -> None:
+    project.test("def test_loss(tunix_run):\n    assert tunix_run.manifest.steps\n")
+    lines = project.run("--tunix-train").outlines + project.run().outlines
+    headings = [place for place, line in enumerate(lines) if "= tunix-eval =" in line]
+    assert [lines[place + 1].split()[0] for place in headings] == ["runs", "runs"]
+
+
 def test_plan_of_a_session_without_tests_of_ours_says_so(project: Project) -> None:
     project.write("test_other.py", "def test_other():\n    assert True\n")
     project.run("--tunix-plan").stdout.fnmatch_lines(["tunix-eval: no test uses it; nothing to do"])

@@ -89,7 +89,7 @@ class Reporter:
         except Exception as error:  # noqa: BLE001
             terminalreporter.write_line(f"tunix-eval: no report: {type(error).__name__}: {error}", red=True)
             return
-        terminalreporter.section("tunix-eval")
+        terminalreporter.write_sep("=", "tunix-eval")
         for line in lines + written:
             terminalreporter.write_line(_coloured(terminalreporter, line))
 

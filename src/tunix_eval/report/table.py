@@ -161,7 +161,8 @@ def _grouped(
     header, *body = lines
     grouped, last = [header], ""
     for row, line in zip(rows, body, strict=True):
-        heading = printable(f"{row.run_name} on {row.evalset}")
+        # Of a stopped run it may not be known what it was to be judged on.
+        heading = printable(f"{row.run_name} on {row.evalset}" if row.evalset else row.run_name)
         grouped += [line] if heading == last else [cut(heading, width), line]
         grouped += below(row) if below else []
         last = heading
