@@ -65,10 +65,9 @@ def parameter_count(model: ModelSpec, vocab_size: int) -> int:
 def memory_bytes(model: ModelSpec, training: TrainingSpec, vocab_size: int, platform: str = "cpu") -> int:
     """Return about how many bytes a training holds at its peak, on one device, the runtime's own apart.
 
-    Right to within a factor of 1.5 of what XLA plans on the CPU, where it is more than some megabytes. Measured, for one
-    layer of width 64 to 256, 128 tokens a step and 512 to 256,000 ids: 0.90 to 1.24 times that with adamw, adafactor,
-    lion, muon and sgd, 0.80 to 1.19 times with the others. There, what is being written to a checkpoint takes memory as
-    well. What muon works with was measured on the CPU alone, and is left out elsewhere.
+    Right to within a factor of 1.5 of what XLA plans on the CPU, where it is more than some megabytes; there, what is
+    being written to a checkpoint takes memory as well. What muon works with was measured on the CPU alone, and is left
+    out elsewhere.
     """
     weights = parameter_count(model, vocab_size) * FLOAT
     remembered = optimizer_numbers(model, training, vocab_size) * FLOAT

@@ -85,3 +85,12 @@ def test_a_plan_imports_jax_for_an_optimizer_of_the_users_choice_alone_and_wakes
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines([f"  train  {name}  *  600 steps  0.6M parameters, about *" for name in settings])
     assert json.loads((project.path / "jax.json").read_text()) == {"imported": imported, "woke": False}
+
+
+def test_what_a_tests_body_asks_for_is_judged_before_it_begins(project: Project) -> None:
+    (file,) = written(project, {"sums": ""})
+    project.test(f"def test_sums(tunix_train): tunix_train('{file}', training={{'optimizer': 'adamwx'}})")
+    result = project.run("--tunix-train")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*training.optimizer: optax has no optimizer 'adamwx'. Did you mean 'adamw'?*"])
+    assert not any(project.path.glob("artifacts/runs/*"))

@@ -9,12 +9,12 @@ from tunix_eval.plugin.baselines import baseline_specs, comparable_baseline
 from tunix_eval.plugin.gating import AGAINST_BASELINE, check_gate, compared_spec, gate_evalset, seeds_of
 from tunix_eval.plugin.needs import Need
 from tunix_eval.plugin.prepare import make_format
-from tunix_eval.plugin.room import check_resume, check_room
+from tunix_eval.plugin.room import check_resume, check_training
 from tunix_eval.plugin.rows import missing_run
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import PredictionsFile
 from tunix_eval.records import Evalset
-from tunix_eval.specs import OWN_TRAINER, AnySpec, GateSpec, RunSpec, TrainingSpec
+from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 
 
 def checked(session: Session, need: Need) -> Need:
@@ -78,32 +78,6 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
             check_training(session, one)
             check_resume(session, one)
     return need
-
-
-def check_training(session: Session, spec: RunSpec) -> None:
-    """Find out now whether a run can be trained.
-
-    Raises:
-        TunixEvalError: one of many; nothing is trained.
-    """
-    session.identity(spec)
-    if spec.trainer == OWN_TRAINER:
-        _check_optimizer(spec.training)
-    session.prepared(spec).check_rows(session.options.mesh or {})
-    check_room(session, spec)
-
-
-def _check_optimizer(training: TrainingSpec) -> None:
-    """Let optax judge an optimizer, its options and its mask, but for the default, of which nothing can be wrong.
-
-    Optax brings JAX, which trains a moment later; a run that is recorded does not come here.
-    """
-    chosen = {"optimizer", "optimizer_options"}
-    if training.model_dump(include=chosen) == TrainingSpec(steps=1).model_dump(include=chosen):
-        return
-    from tunix_eval.model import build_optimizer, learning_rates
-
-    build_optimizer(training, learning_rates(training, training.steps or 1))
 
 
 def gate_specs(session: Session, need: Need, spec: AnySpec, gate: GateSpec) -> list[AnySpec]:

@@ -12,13 +12,13 @@ import pytest
 from tunix_eval.errors import BaselineError, TunixEvalError
 from tunix_eval.gate import baseline_runs, needed
 from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparable_baseline
-from tunix_eval.plugin.checks import check_training, checked, gate_specs, skipped
+from tunix_eval.plugin.checks import checked, gate_specs, skipped
 from tunix_eval.plugin.determinism import Twice, twice_of
 from tunix_eval.plugin.gating import AGAINST_BASELINE, gate_evalset
 from tunix_eval.plugin.items import fixtures_of
 from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.needs import Need, need_of
-from tunix_eval.plugin.room import size_text
+from tunix_eval.plugin.room import check_training, size_text
 from tunix_eval.plugin.rows import Note
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.state import TWICE_KEY

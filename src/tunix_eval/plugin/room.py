@@ -1,4 +1,4 @@
-"""Whether a training has room, on disk and in memory, and something to go on from: asked before anything is trained."""
+"""Whether a run can be trained: its settings, room on disk and in memory, something to go on from."""
 
 from __future__ import annotations
 
@@ -19,11 +19,37 @@ from tunix_eval.sizes import (
     shown_bytes,
     shown_parameters,
 )
-from tunix_eval.specs import OWN_TRAINER, RunSpec
+from tunix_eval.specs import OWN_TRAINER, RunSpec, TrainingSpec
 from tunix_eval.store import files_below
 
 if TYPE_CHECKING:
     from tunix_eval.plugin.runs import Runs
+
+
+def check_training(session: Runs, spec: RunSpec) -> None:
+    """Find out now whether a run can be trained.
+
+    Raises:
+        TunixEvalError: one of many; nothing is trained.
+    """
+    session.identity(spec)
+    if spec.trainer == OWN_TRAINER:
+        _check_optimizer(spec.training)
+    session.prepared(spec).check_rows(session.options.mesh or {})
+    check_room(session, spec)
+
+
+def _check_optimizer(training: TrainingSpec) -> None:
+    """Let optax judge an optimizer, its options and its mask, but for the default, of which nothing can be wrong.
+
+    Optax brings JAX, which trains a moment later; a run that is recorded does not come here.
+    """
+    chosen = {"optimizer", "optimizer_options"}
+    if training.model_dump(include=chosen) == TrainingSpec(steps=1).model_dump(include=chosen):
+        return
+    from tunix_eval.model import build_optimizer, learning_rates
+
+    build_optimizer(training, learning_rates(training, training.steps or 1))
 
 
 def check_room(session: Runs, spec: RunSpec) -> None:

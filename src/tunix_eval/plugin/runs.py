@@ -20,7 +20,7 @@ from tunix_eval.plugin.options import Options
 from tunix_eval.plugin.prepare import Prepared, format_of_spec
 from tunix_eval.plugin.progress import shown, training_detail
 from tunix_eval.plugin.registry import Registry
-from tunix_eval.plugin.room import size_text
+from tunix_eval.plugin.room import check_training, size_text
 from tunix_eval.plugin.rows import Note, Row, missing_run, predictions_row, run_row
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source, open_checkpoint, open_predictions
 from tunix_eval.plugin.state import DEVICE_KEY, SESSION_ID_KEY
@@ -185,6 +185,8 @@ class Runs:
             manifest = self.recorded(spec)
             if manifest is not None:
                 return manifest, "reused"
+            # The plan has judged what it saw; what a test's body asks for comes here first.
+            check_training(self, spec)
             with stopping.training(named, identity.run_id, again=again) as watch:
                 manifest = self._train_now(spec, identity, watch)
         return manifest, "resumed" if manifest.resumed_from else "trained"
