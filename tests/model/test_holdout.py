@@ -134,19 +134,20 @@ def test_a_run_that_is_stopped_anywhere_decides_as_one_that_is_not(watched):
         assert measured(job) == measured(whole)
 
 
-def test_a_run_whose_best_weights_so_far_were_replaced_before_a_kill_can_be_stopped_and_goes_on(watched):
+@pytest.mark.parametrize("damage", [shutil.rmtree, lambda best: (best / "_METADATA").write_bytes(b"")])
+def test_a_checkpoint_whose_best_weights_are_gone_or_damaged_is_passed_over(watched, damage):
     def made(directory):
-        job = watched(directory, steps=24, holdout_steps=8, keep="best", keep_checkpoints=9)
+        job = watched(directory, steps=16, holdout_steps=8, keep="best", keep_checkpoints=9)
         return dataclasses.replace(job, holdout=counting_rows(6))
 
-    expected, job = train(made("whole")), made("killed")
-    train(stopping_after(job, 4))
-    # What versions before this one left after a kill behind step 16: the best weights of step 8 are gone.
-    for path in ("checkpoints/12", "checkpoints/16", "best/8"):
-        shutil.rmtree(job.directory / path)
-    assert train(stopping_after(job, 1)).ended == "stopped"
+    expected, job = train(made("whole")), made("stopped")
+    train(stopping_after(job, 3))
+    assert finished_steps(job.directory / "checkpoints") == [4, 8, 12]
+    damage(job.directory / "best" / "8")
+    with pytest.raises(ArtifactError, match="best/8"):
+        train(dataclasses.replace(job, resume_from=12))
     again = train(job)
-    assert (again.resumed_from, again.best_step) == (12, expected.best_step)
+    assert (again.resumed_from, again.best_step) == (4, expected.best_step)
     assert again.weights_sha256 == expected.weights_sha256
 
 

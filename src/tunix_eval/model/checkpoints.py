@@ -29,6 +29,7 @@ from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError
 from tunix_eval.figures import bytes_text
 from tunix_eval.model.files import cannot_write, find_room, free_bytes, sync, write_atomically
+from tunix_eval.records import unheard
 
 DIGESTS = "digests.json"
 
@@ -200,12 +201,7 @@ def restore(directory: Path, like: Tree) -> dict[str, Any]:
             f"{directory}: a checkpoint of another shape: it holds {found} as {name}, the run spec wants {wanted}; "
             "train with the spec that it was made by, or in another directory"
         )
-    for name, digest in digests.files.items():
-        path = directory / name
-        if not path.is_file():
-            raise ArtifactError(f"{path}: missing from the checkpoint; train the run again")
-        if sha256_file(path) != digest:
-            raise ArtifactError(f"{path}: damaged, its SHA-256 is not that in {DIGESTS}; train the run again")
+    check_files(directory)
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),  # type: ignore[no-untyped-call]
@@ -214,6 +210,20 @@ def restore(directory: Path, like: Tree) -> dict[str, Any]:
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         arrays: dict[str, Any] = checkpointer.restore(directory.absolute(), args=ocp.args.StandardRestore(target))
     return arrays
+
+
+def check_files(directory: Path) -> None:
+    """Compare every file of a checkpoint with its digest.
+
+    Raises:
+        ArtifactError: it was not finished, or the first file that is missing or damaged.
+    """
+    for name, digest in _read_digests(directory).files.items():
+        path = directory / name
+        if not path.is_file():
+            raise ArtifactError(f"{path}: missing from the checkpoint; train the run again")
+        if sha256_file(path) != digest:
+            raise ArtifactError(f"{path}: damaged, its SHA-256 is not that in {DIGESTS}; train the run again")
 
 
 def arrays_of(directory: Path) -> dict[str, str]:
@@ -225,15 +235,21 @@ def arrays_of(directory: Path) -> dict[str, str]:
     return _read_digests(directory).arrays
 
 
-def newest(folder: Path, like: Tree, *, at_most: int) -> tuple[int, dict[str, Any]] | None:
+def newest(
+    folder: Path, like: Tree, *, at_most: int, check: Callable[[int], None] = unheard
+) -> tuple[int, dict[str, Any]] | None:
     """Return step and arrays of the newest sound checkpoint of up to `at_most` steps; damaged ones are passed over.
+
+    So are those for which `check` raises an ArtifactError, which is given the step.
 
     Raises:
         OtherArraysError: the newest is of another model or optimizer.
     """
     for step in reversed([step for step in finished_steps(folder) if step <= at_most]):
         try:
-            return step, restore(folder / str(step), like)
+            found = restore(folder / str(step), like)
+            check(step)
+            return step, found
         except OtherArraysError:
             raise
         except ArtifactError:

@@ -53,9 +53,12 @@ class RunDirectory:
         # A checkpoint beyond the metrics cannot be gone on from: some steps would have no line.
         at_most, like = min(len(lines), self.loop.last_step), _as_arrays(state)
         if self.job.resume_from is None:
-            found = checkpoints.newest(self.checkpoints, like, at_most=at_most)
+            found = checkpoints.newest(
+                self.checkpoints, like, at_most=at_most, check=lambda step: self._check_best(lines[:step])
+            )
         else:
             found = checkpoints.of_step(self.checkpoints, like, self.job.resume_from, at_most=at_most)
+            self._check_best(lines[: found[0]])
         training = self.job.training
         best = self.best if training.keep == "best" else None
         checkpoints.check_room(self.checkpoints, like, keep=training.keep_checkpoints, best=best)
@@ -141,6 +144,16 @@ class RunDirectory:
                 "lower learning_rate"
             )
         checkpoints.save(self.final, {"params": params})
+
+    def _check_best(self, lines: Sequence[MetricLine]) -> None:
+        """Refuse to go on without the best weights so far: a run may end with them, hours later.
+
+        Raises:
+            ArtifactError: they are missing or damaged.
+        """
+        best = best_measurement(lines) if self.job.training.keep == "best" else None
+        if best is not None:
+            checkpoints.check_files(self.best / str(best.step))
 
     def _with_holdout_loss(self, line: MetricLine, holdout: Holdout, state: TrainState) -> MetricLine:
         loss = holdout.loss(state.params)

@@ -70,7 +70,7 @@ class FlaxTrainer:
                 on_progress(Progress(len(lines), loop.total_steps, new[-1].loss, new[-1].tokens_per_second))
                 if stop is not None:
                     break
-        # Stopped, it may be without the best so far: a kill behind a better measurement, to which it has yet to come.
+        # Stopped, it needs no best weights, and a signal leaves little time.
         params, kept = run.kept(state, lines) if stop is None else (state.params, lines[-1])
         if stop is None:
             loop.check_changes(lines)
