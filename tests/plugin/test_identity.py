@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from projects import RUN_FILE, Project
 
+from tunix_eval.digest import sha256_source
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.prepare import Prepared, make_format
 from tunix_eval.plugin.registry import Offer, Registry
@@ -104,6 +107,27 @@ def test_a_changed_source_of_the_trainer_changes_the_run(
     before = run_id()
     monkeypatch.setitem(registry._of("trainer"), "flax", [Offer("tunix_eval.specs:RunSpec", "elsewhere")])
     assert run_id() != before
+
+
+def test_a_trainer_that_is_edited_while_a_session_goes_on_trains_nothing_twice(project: Project) -> None:
+    source = sha256_source(project.write("mine.py", "from tunix_eval_template.ngram import NgramTrainer as Mine\n"))
+    hook = "def pytest_tunix_trainers():\n    return {'mine': 'mine:Mine'}\n"
+    project.write("conftest.py", f"from tunix_eval_template.hooks import *\n{hook}")
+    project.write("words.toml", RUN_FILE.replace('"ngram"', '"mine"'))
+    project.test(
+        """
+        def test_first(tunix_run):
+            with open("mine.py", "a") as file:
+                file.write("# An edit.")
+        def test_second(tunix_train):
+            tunix_train("words.toml")
+        """.replace("\n        ", "\n")
+    )
+    project.run("--tunix-train").assert_outcomes(passed=2)
+    (manifest,) = project.manifests()
+    assert json.loads(manifest.read_text())["trainer"]["source_sha256"] == source
+    # The next session knows.
+    project.run().assert_outcomes(skipped=2)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,8 @@ class Registry:
         self._offers: dict[Kind, dict[str, list[Offer]]] = {}
         self._opened: dict[tuple[str, tuple[str, ...]], Tokenizer] = {}
         """Tokenizers of files: a large one takes a second to open."""
+        self._trainer_sources: dict[str, str] = {}
+        """By module; of when it was first asked for: who edits it meanwhile edits what the next session trains."""
         self._load_entry_points()
 
     def forget(self) -> None:
@@ -169,6 +171,11 @@ class Registry:
     def trainer_source(self, name: str) -> str:
         """Return the digest of a trainer's source, without importing it."""
         module = self._trainer_reference(name)[0]
+        if module not in self._trainer_sources:
+            self._trainer_sources[module] = self._digest_of(module, name)
+        return self._trainer_sources[module]
+
+    def _digest_of(self, module: str, name: str) -> str:
         try:
             spec = importlib.util.find_spec(module)
         except ImportError:
