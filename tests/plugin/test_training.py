@@ -359,3 +359,12 @@ def test_a_prepared_spec_without_a_holdout_has_none(prepare: Callable[..., Prepa
     prepared.check_holdout()
     with pytest.raises(SpecError, match="goes by the loss of a holdout"):
         prepare(training={"steps": 4, "rows": 2, "row_tokens": 64, "keep": "best"}).check_holdout()
+
+
+def test_a_training_that_fails_names_its_run(project: Project) -> None:
+    project.write("sums.toml", SUMS_FILE.replace("mlp_width = 32", "mlp_width = 32\ninit_std = 1e20"))
+    result = project.run_apart("--tunix-train", "sums.toml")
+    assert result.ret == 1
+    result.stdout.re_match_lines([r"run 'sums' \(\w{16}\): step 1 of 40: loss .*, expected finite numbers; .*"])
+    assert "Traceback" not in result.stdout.str()
+    assert not project.manifests()

@@ -231,7 +231,11 @@ def train(
         if not _is_begun(job.directory):
             started(0)
         watch.begin()
-        result = trainer.train(job, on_progress=progressed)
+        try:
+            result = trainer.train(job, on_progress=progressed)
+        except TrainingError as error:
+            # A trainer does not know the run's name, and a session may train several.
+            raise TrainingError(f"run '{prepared.spec.name}' ({identity.run_id}): {error}") from None
         started(result.resumed_from or 0)
         devices.confirm(device)
         expected = identity.stop_after or prepared.total_steps
