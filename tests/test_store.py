@@ -228,7 +228,7 @@ def test_a_written_file_has_the_permissions_that_the_user_asked_for(tmp_path: Pa
 
 def test_a_place_that_cannot_be_written_is_named_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ArtifactError, match=r"file/x: cannot be written: .*--tunix-artifacts DIR"):
+    with pytest.raises(ArtifactError, match=r"file/x: cannot be written: .*--tunix-artifacts=DIR"):
         write_atomic(tmp_path / "file" / "x", "")
     with pytest.raises(ArtifactError, match="cannot be written"), Store(tmp_path / "file").lock("a"):
         pass

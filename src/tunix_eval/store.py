@@ -464,7 +464,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ArtifactError(
-            f"{path}: cannot be written: {reason}; free space or name another directory with --tunix-artifacts DIR"
+            f"{path}: cannot be written: {reason}; free space or name another directory with --tunix-artifacts=DIR"
         ) from error
 
 

@@ -251,7 +251,7 @@ def test_an_artifacts_directory_that_cannot_be_written_is_named(project: Project
     project.write("taken", "a file")
     check_line(
         project.run("--tunix-train", "--tunix-artifacts=taken", *workers),
-        r"taken: cannot be written: .*; name another with --tunix-artifacts DIR",
+        r"taken: cannot be written: .*; name another with --tunix-artifacts=DIR",
     )
 
 
@@ -284,7 +284,7 @@ def test_a_full_disk_while_training_is_one_line_and_records_no_run(project: Proj
     project.test(RUN_TEST)
     project.write("conftest.py", "from tunix_eval_template.hooks import *\n" + FULL_DISK)
     result = project.run_apart("--tunix-train", *workers)
-    check_line(result, r"cannot be written: .*; free space or name another directory with --tunix-artifacts DIR")
+    check_line(result, r"cannot be written: .*; free space or name another directory with --tunix-artifacts=DIR")
     assert not project.manifests()
     project.write("conftest.py", "from tunix_eval_template.hooks import *\n")
     project.run("--tunix-train", *workers).assert_outcomes(passed=1)

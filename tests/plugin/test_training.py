@@ -361,10 +361,16 @@ def test_a_prepared_spec_without_a_holdout_has_none(prepare: Callable[..., Prepa
         prepare(training={"steps": 4, "rows": 2, "row_tokens": 64, "keep": "best"}).check_holdout()
 
 
-def test_a_training_that_fails_names_its_run(project: Project) -> None:
+def test_a_training_that_fails_names_its_run_and_fails_once_for_all_tests(project: Project) -> None:
     project.write("sums.toml", SUMS_FILE.replace("mlp_width = 32", "mlp_width = 32\ninit_std = 1e20"))
-    result = project.run_apart("--tunix-train", "sums.toml")
-    assert result.ret == 1
-    result.stdout.re_match_lines([r"run 'sums' \(\w{16}\): step 1 of 40: loss .*, expected finite numbers; .*"])
+    project.test(
+        "import pytest\npytestmark = pytest.mark.tunix_train('sums.toml')\n"
+        "def test_one(tunix_run): ...\ndef test_other(tunix_run): ...\n"
+    )
+    result = project.run_apart("--tunix-train")
+    result.assert_outcomes(errors=2)
+    failure = r"run 'sums' \(\w{16}\): step 1 of 40: loss .*, expected finite numbers; .*"
+    result.stdout.re_match_lines([failure, failure])
+    assert len(re.findall(r"^ *training sums \(\w+\): seed 0, 40 steps", result.stdout.str(), re.MULTILINE)) == 1
     assert "Traceback" not in result.stdout.str()
     assert not project.manifests()

@@ -177,7 +177,7 @@ def _artifacts(root: Path, asked: str | None) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        yield Finding("bad", "artifacts", f"{folder}: cannot be written: {error.strerror}; --tunix-artifacts DIR")
+        yield Finding("bad", "artifacts", f"{folder}: cannot be written: {error.strerror}; --tunix-artifacts=DIR")
         return
     free = shutil.disk_usage(there).free
     made = "writable" if there == folder.absolute() else "not there yet, can be made"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,16 @@ from typing import Any, Literal
 
 from tunix_eval.cli.references import Reference, references
 from tunix_eval.errors import ArtifactError, SpecError
-from tunix_eval.store import RunManifest, StartedRun, Store, is_run_id, read_eval_manifest, read_manifest, read_started
+from tunix_eval.store import (
+    RunManifest,
+    StartedRun,
+    Store,
+    files_below,
+    is_run_id,
+    read_eval_manifest,
+    read_manifest,
+    read_started,
+)
 
 Status = Literal["complete", "truncated", "unfinished", "training", "damaged", "predictions", "checkpoint", "replaced"]
 _LISTED = 10
@@ -97,7 +106,7 @@ def named(reference: str, runs: list[KeptRun], store: Store) -> KeptRun:
 def sizes(directory: Path) -> dict[str, int]:
     """Return the bytes of each folder in a run's directory, and of its files together under an empty name."""
     held = {"": 0}
-    for path, size in _files(directory):
+    for path, size in files_below(directory):
         parts = path.relative_to(directory).parts
         part = parts[0] if len(parts) > 1 else ""
         held[part] = held.get(part, 0) + size
@@ -197,20 +206,9 @@ def _baseline_texts(folder: Path) -> dict[str, str]:
 def _newest_checkpoint(folder: Path) -> int:
     """Return the step of the newest checkpoint that was written whole."""
     whole = [
-        path.parent.name for path, _ in _files(folder) if path.name == "digests.json" and path.parents[1] == folder
+        path.parent.name for path, _ in files_below(folder) if path.name == "digests.json" and path.parents[1] == folder
     ]
     return max((int(name) for name in whole if name.isdecimal()), default=0)
-
-
-def _files(directory: Path) -> Iterator[tuple[Path, int]]:
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            path = Path(folder, name)
-            # It may be a run in training, whose files come and go.
-            try:
-                yield path, path.lstat().st_size
-            except FileNotFoundError:
-                continue
 
 
 def _aware(text: str) -> datetime | None:

@@ -65,7 +65,7 @@ def check_room(session: Runs, spec: RunSpec) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ArtifactError(
             f"{session.store.root}: cannot be written: {folder} is "
-            f"{'read-only' if folder.is_dir() else 'no directory'}; name another with --tunix-artifacts DIR"
+            f"{'read-only' if folder.is_dir() else 'no directory'}; name another with --tunix-artifacts=DIR"
         )
     if spec.trainer != OWN_TRAINER:
         # Of others neither the size nor the checkpoints are known from the run file.
@@ -76,7 +76,7 @@ def check_room(session: Runs, spec: RunSpec) -> None:
     if needed > free + sum(size for _, size in files_below(run)):
         raise ArtifactError(
             f"{folder}: run '{spec.name}' ({run_id}) needs about {bytes_text(needed)} for checkpoints, "
-            f"{bytes_text(free)} are free; free space or name another directory with --tunix-artifacts DIR"
+            f"{bytes_text(free)} are free; free space or name another directory with --tunix-artifacts=DIR"
         )
     available = devices.memory_bytes(session.device)
     if available is not None:

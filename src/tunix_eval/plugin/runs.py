@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tunix_eval.digest import canonical_json
-from tunix_eval.errors import ArtifactError, RunMissingError, SpecError
+from tunix_eval.errors import ArtifactError, RunMissingError, SpecError, TrainingError
 from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.compiled import CompiledPrograms
 from tunix_eval.plugin.device import Device
@@ -187,6 +187,7 @@ class Runs:
                 return manifest, "reused"
             # The plan has judged what it saw; what a test's body asks for comes here first.
             check_training(self, spec)
+            held.enter_context(self._failing_once(identity.run_id))
             with stopping.training(named, identity.run_id, again=again) as watch:
                 manifest = self._train_now(spec, identity, watch)
         return manifest, "resumed" if manifest.resumed_from else "trained"
@@ -254,6 +255,18 @@ class Runs:
         made = CompiledPrograms(self.store.root / "compiled", self.device)
         self.config.add_cleanup(made.close)
         return made
+
+    @contextlib.contextmanager
+    def _failing_once(self, run_id: str) -> Iterator[None]:
+        """Fail in every test and worker as the first training of this session did, and train no more."""
+        mark = self.directory / "failed" / run_id
+        if mark.is_file():
+            raise TrainingError(mark.read_text(encoding="utf-8"))
+        try:
+            yield
+        except TrainingError as error:
+            write_atomic(mark, str(error))
+            raise
 
     def _retrained(self, run_id: str) -> Path:
         """Return the mark that this session has trained a run again."""
