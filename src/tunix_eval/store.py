@@ -336,6 +336,12 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def checkpoint_steps(directory: Path) -> list[int]:
+    """Return the steps of the checkpoints in a run's directory that were written whole, the newest last."""
+    found = directory.glob("checkpoints/*/digests.json")
+    return sorted(int(path.parent.name) for path in found if path.parent.name.isdecimal())
+
+
 def files_below(directory: Path) -> Iterator[tuple[Path, int]]:
     """Give every file in a directory with its bytes, also while it is trained there and files come and go."""
     for folder, _, names in os.walk(directory):

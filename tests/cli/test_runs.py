@@ -221,6 +221,23 @@ def test_one_run_is_shown_whole(trained: Trained) -> None:
     assert shown["sizes"]["checkpoint-final"] == 1000
 
 
+def test_a_run_is_shown_by_its_name_where_no_other_has_it(trained: Trained) -> None:
+    trained.run(day=1)
+    long = trained.unfinished()
+    assert long in trained.records.call("runs", "show", "long")[1]
+    holdout = trained.run(day=2, holdout_loss=0.5, best_step=400)
+    shown = trained.records.call("runs", "show", holdout)[1]
+    assert re.search(r"^holdout +0\.5000 nats a token, of the weights of step 400, the best$", shown, re.MULTILINE)
+    assert trained.records.refused("runs", "show", "addition")[0] == 2
+
+
+def test_a_gate_on_a_run_that_was_not_evaluated_says_that_it_is_there(trained: Trained) -> None:
+    run_id = trained.run(day=1)
+    code, message = trained.records.refused("gate", "addition")
+    said = f"'addition' was trained, but not evaluated: {run_id} (addition, seed 1); run a test that needs its scores"
+    assert (code, message) == (1, said)
+
+
 @pytest.mark.parametrize(("reference", "what"), [("zzzz", "no such run"), ("", "no such run")])
 def test_an_unknown_run_is_refused_with_those_that_there_are(trained: Trained, reference: str, what: str) -> None:
     run_id = trained.run()
@@ -233,7 +250,7 @@ def test_first_digits_of_several_runs_name_none(trained: Trained) -> None:
     trained.unfinished("5" * 15 + "6")
     code, message = trained.records.refused("runs", "rm", "555")
     assert code == 2
-    assert "2 runs begin with it" in message
+    assert "2 runs have such an id or name" in message
     assert len(trained.ids()) == 2
 
 

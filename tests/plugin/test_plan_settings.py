@@ -7,6 +7,8 @@ import json
 import pytest
 from projects import Project
 
+from tunix_eval.store import write_atomic
+
 SUMS = """
 name = "{name}"
 dataset = "addition-v1"
@@ -94,3 +96,32 @@ def test_what_a_tests_body_asks_for_is_judged_before_it_begins(project: Project)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*training.optimizer: optax has no optimizer 'adamwx'. Did you mean 'adamw'?*"])
     assert not any(project.path.glob("artifacts/runs/*"))
+
+
+def test_what_an_earlier_session_has_done_is_in_the_plan(project: Project) -> None:
+    (file,) = written(project, {"sums": ""})
+    result = project.run("--tunix-train", "--tunix-plan", file)
+    (line,) = (line for line in result.outlines if line.startswith("  train  sums"))
+    run = project.path / "artifacts/runs" / line.split()[2]
+    write_atomic(run / "started.json", json.dumps({"name": "sums", "seed": 0, "steps": 600, "init_from": None}))
+    for step in (200, 400):
+        write_atomic(run / f"checkpoints/{step}/digests.json", "{}")
+    (run / "checkpoints/500").mkdir()
+
+    result = project.run("--tunix-train", "--tunix-plan", file)
+    result.stdout.fnmatch_lines(
+        ["tunix-eval: 1 run to train, 200 steps; *", "  train  sums  *  600 steps, from step 400 on  *"]
+    )
+    result = project.run("--tunix-train", "--tunix-plan", "--tunix-resume-from", "200", file)
+    result.stdout.fnmatch_lines(["  train  sums  *  600 steps, from step 200 on  *"])
+    result = project.run("--tunix-train", "--tunix-plan", "--tunix-retrain", file)
+    result.stdout.fnmatch_lines(["  train  sums  *  600 steps  0.6M parameters*"])
+    result = project.run("--tunix-plan", file)
+    result.stdout.fnmatch_lines([f"*run 'sums' ({run.name}) is at step 400 of 600; go on with: pytest --tunix-train"])
+
+
+def test_a_plan_leaves_it_to_pytest_to_say_what_could_not_be_collected(project: Project) -> None:
+    project.test("import nothing_of_this_name")
+    result = project.run("--tunix-plan")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert "nothing to do" not in result.stdout.str()

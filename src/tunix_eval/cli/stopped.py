@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from tunix_eval.cli.kept_runs import KeptRun
-from tunix_eval.cli.recorded import evaluated_as, open_store, unfinished_as
+from tunix_eval.cli.meant import evaluated_as, unfinished_as
+from tunix_eval.cli.recorded import open_store
 from tunix_eval.gate import not_decided
 from tunix_eval.records import Verdict
 from tunix_eval.store import Store

@@ -224,7 +224,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Under --tunix-plan, print the plan and stop."""
     if not session.config.option.tunix_plan:
         return None
-    session.testsfailed += reporting.print_plan(session.config, session.config.stash.get(PLAN_KEY, None))
+    made = session.config.stash.get(PLAN_KEY, None)
+    if made is None and session.testsfailed:
+        # What could not be collected is said by pytest.
+        return None
+    session.testsfailed += reporting.print_plan(session.config, made)
     not_come_to.keep_snapshots(session.config, session.items)
     return True
 

@@ -74,7 +74,7 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
             session.source(one)
         elif session.recorded(one) is None:
             if not session.options.train:
-                return skipped(session, need, missing_run(one, session.identity(one)))
+                return skipped(session, need, missing_run(one, session.identity(one), session.store))
             check_training(session, one)
             check_resume(session, one)
     return need

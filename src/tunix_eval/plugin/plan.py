@@ -18,7 +18,7 @@ from tunix_eval.plugin.gating import AGAINST_BASELINE, gate_evalset
 from tunix_eval.plugin.items import fixtures_of
 from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.needs import Need, need_of
-from tunix_eval.plugin.room import check_training, size_text
+from tunix_eval.plugin.room import check_training, size_text, steps_done
 from tunix_eval.plugin.rows import Note
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.state import TWICE_KEY
@@ -32,8 +32,15 @@ class Training:
 
     spec: RunSpec
     steps: int
+    done: int
+    """Of these steps, those that an earlier session has done."""
     size: str | None
     """`0.5M parameters, about 60 MB`, where that is known."""
+
+    def line(self, run_id: str) -> str:
+        """Say what is trained, and from where."""
+        steps = f"{self.steps} steps" + (f", from step {self.done} on" if self.done else "")
+        return "  ".join(filter(None, (self.spec.name, run_id, steps, self.size)))
 
 
 @dataclass
@@ -57,7 +64,7 @@ class Plan:
 
     def line(self) -> str:
         """Say in one line what will happen."""
-        steps = sum(one.steps for one in self.training.values())
+        steps = sum(one.steps - one.done for one in self.training.values())
         parts = [
             f"{_count(len(self.training), 'run')} to train{f', {steps} steps' if steps else ''}",
             f"{len(self.reused)} reused",
@@ -80,10 +87,7 @@ class Plan:
     def lines(self) -> list[str]:
         """Say line by line what will happen, for --tunix-plan."""
         lines = [self.line()]
-        lines += [
-            f"  train  {'  '.join(filter(None, (one.spec.name, run_id, f'{one.steps} steps', one.size)))}"
-            for run_id, one in self.training.items()
-        ]
+        lines += [f"  train  {one.line(run_id)}" for run_id, one in self.training.items()]
         lines += [f"  twice  {one.spec.name}  {one.steps} steps, by {node}" for node, one in self.twice.items()]
         lines += [f"  cut    {note}" for note in self.truncated]
         lines += [f"  reuse  {spec.name}  {run_id}" for run_id, spec in self.reused.items()]
@@ -255,7 +259,8 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
         else:
             _note_truncation(session, plan, spec)
             steps = identity.stop_after or session.prepared(spec).total_steps
-            plan.training[identity.run_id] = Training(spec, steps, size_text(session, spec))
+            done = steps_done(session, spec)
+            plan.training[identity.run_id] = Training(spec, steps, done, size_text(session, spec))
     plan.evalsets |= {session.library.evalset(need.evalset).name} if need.evalset else set()
     for gate in need.gates:
         evalset = gate_evalset(session, need.spec, gate, need.evalset)

@@ -20,7 +20,7 @@ from tunix_eval.sizes import (
     shown_parameters,
 )
 from tunix_eval.specs import OWN_TRAINER, RunSpec, TrainingSpec
-from tunix_eval.store import files_below
+from tunix_eval.store import checkpoint_steps, files_below
 
 if TYPE_CHECKING:
     from tunix_eval.plugin.runs import Runs
@@ -93,14 +93,22 @@ def check_resume(session: Runs, spec: RunSpec) -> None:
     if step is None or spec.trainer != OWN_TRAINER:
         return
     run_id = session.identity(spec).run_id
-    found = session.store.run_directory(run_id).glob("checkpoints/*/digests.json")
-    steps = sorted(int(path.parent.name) for path in found if path.parent.name.isdecimal())
+    steps = checkpoint_steps(session.store.run_directory(run_id))
     if step not in steps or session.options.retrain:
         there = f"there are: {', '.join(map(str, steps))}" if steps else "there is none"
         there = "--tunix-retrain begins at step 0; leave it out" if session.options.retrain else there
         raise ArtifactError(
             f"--tunix-resume-from: run '{spec.name}' ({run_id}) has no checkpoint of step {step} to go on from; {there}"
         )
+
+
+def steps_done(session: Runs, spec: RunSpec) -> int:
+    """Return the step that a training goes on from, 0 where nothing is there; of our own trainer alone is it known."""
+    if spec.trainer != OWN_TRAINER or session.options.retrain:
+        return 0
+    steps = checkpoint_steps(session.store.run_directory(session.identity(spec).run_id))
+    asked = session.options.resume_from
+    return asked if asked in steps else max(steps, default=0)
 
 
 def size_text(session: Runs, spec: RunSpec) -> str | None:

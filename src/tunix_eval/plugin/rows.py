@@ -11,6 +11,7 @@ from tunix_eval.plugin.sources import PredictionsFile, Run
 from tunix_eval.plugin.training import Identity
 from tunix_eval.records import EvalRow, RunRow, Verdict
 from tunix_eval.specs import RunSpec
+from tunix_eval.store import Store, checkpoint_steps, read_started
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -22,9 +23,14 @@ class Note(msgspec.Struct, frozen=True):
 Row = RunRow | EvalRow | Verdict | Note
 
 
-def missing_run(spec: RunSpec, identity: Identity) -> str:
+def missing_run(spec: RunSpec, identity: Identity, store: Store) -> str:
     """Say why a test that needs a run is skipped, and what to type."""
-    return f"run '{spec.name}' ({identity.run_id}) is not recorded; train it with: pytest --tunix-train"
+    named = f"run '{spec.name}' ({identity.run_id})"
+    directory = store.run_directory(identity.run_id)
+    started, steps = read_started(directory / "started.json"), checkpoint_steps(directory)
+    if started is None or not steps:
+        return f"{named} is not recorded; train it with: pytest --tunix-train"
+    return f"{named} is at step {steps[-1]} of {started.steps}; go on with: pytest --tunix-train"
 
 
 def predictions_row(source: PredictionsFile) -> RunRow:

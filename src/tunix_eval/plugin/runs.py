@@ -139,7 +139,7 @@ class Runs:
             if manifest is not None:
                 return manifest, "reused"
             if not self.options.train:
-                raise RunMissingError(missing_run(spec, identity))
+                raise RunMissingError(missing_run(spec, identity, self.store))
             return self._train(spec, identity)
 
         return self._kept(spec, identity.run_id, find)
