@@ -41,7 +41,8 @@ class LoudRenderer(PlainRenderer):
 
     def render(self, conversation, *, generation_prompt):
         spans = super().render(conversation, generation_prompt=generation_prompt)
-        return tuple(Span(span.text, control=span.control, supervised=True) for span in spans)
+        reply = None if generation_prompt else len(conversation.turns) - 1
+        return tuple(Span(span.text, control=span.control, reply=reply) for span in spans)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -173,7 +174,7 @@ def other_renderer(project: Path, run: Path) -> None:
 
 
 def masked(project: Path, run: Path) -> None:
-    """Put loss on every token, with a renderer that supervises every span."""
+    """Put loss on every token, with a renderer that takes every span for the reply."""
     (project / "conftest.py").write_text(CONFTEST)
     edit('"plain"', '"loud"')(project, run)
 
@@ -182,12 +183,13 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "learning rate x10": ("failed", edit("learning_rate = 2e-3", "learning_rate = 2e-2")),
     "a tenth of the data": ("failed", dataset(lambda traces: traces[: len(traces) // 10])),
     "shuffled answers": ("failed", dataset(shuffled)),
-    "checkpoint under another renderer": ("error", other_renderer),
-    "mask over everything": ("error", masked),
-    "rows cut at half length": ("error", edit("row_tokens = 48", "row_tokens = 24")),
+    "checkpoint under another renderer": ("was trained with renderer 'plain'", other_renderer),
+    "mask over everything": ("breaks the law 'something is the model's'", masked),
+    "rows cut at half length": ("are longer than row_tokens = 24", edit("row_tokens = 48", "row_tokens = 24")),
     "steps cut to the first half": ("failed", dataset(halved)),
 }
-"""Name -> how it has to show (a gate that failed, or refused before anything trains), and the damage."""
+"""Name -> how it has to show (a gate that failed, or the words by which it is refused before anything trains), and the
+damage."""
 
 
 def regressions(folder: Path, artifacts: Path) -> Iterator[tuple[str, ...]]:
@@ -199,9 +201,11 @@ def regressions(folder: Path, artifacts: Path) -> Iterator[tuple[str, ...]]:
         project = copy_example(folder / name.replace(" ", "_"))
         damage(project, run)
         session = run_session(project, artifacts)
-        refused = expected == "error" and session.trained == 0 and session.verdict is None
-        failed = expected == "failed" and session.verdict is not None
-        yield result(name, session, session.outcome == expected and (refused or failed))
+        if expected == "failed":
+            good = session.outcome == "failed" and session.verdict is not None
+        else:
+            good = session.outcome == "error" and session.trained == 0 and expected in session.message
+        yield result(name, session, good)
 
 
 def result(name: str, session: Session, good: bool) -> tuple[str, ...]:
