@@ -37,6 +37,20 @@ options = { order = 8 }
 max_new_tokens = 16
 """
 
+SUMS_FILE = """
+name = "sums"
+dataset = "addition-v1"
+renderer = "plain"
+
+[model]
+preset = "tiny"
+
+[training]
+steps = 600
+rows = 16
+row_tokens = 48
+"""
+"""A run file whose sizes are known before it trains."""
 PYPROJECT = f"""
 [tool.pytest.ini_options]
 pythonpath = ["{TEMPLATE}"]

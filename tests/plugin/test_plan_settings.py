@@ -5,24 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from projects import Project
+from projects import SUMS_FILE, Project
 
 from tunix_eval.store import write_atomic
 
-SUMS = """
-name = "{name}"
-dataset = "addition-v1"
-renderer = "plain"
-
-[model]
-preset = "tiny"
-
-[training]
-steps = 600
-rows = 16
-row_tokens = 48
-{settings}
-"""
 AWAKE = """
 import json, pathlib, sys
 
@@ -54,7 +40,8 @@ MISTAKES = {
 def written(project: Project, settings: dict[str, str]) -> list[str]:
     """Write run files, and return their names."""
     return [
-        project.write(f"{name}.toml", SUMS.format(name=name, settings=said)).name for name, said in settings.items()
+        project.write(f"{name}.toml", SUMS_FILE.replace('"sums"', f'"{name}"') + said).name
+        for name, said in settings.items()
     ]
 
 

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from projects import CONFTEST, RUN_FILE, Project
-
-SUMS = """
-name = "sums"
-dataset = "addition-v1"
-renderer = "plain"
-
-[model]
-preset = "tiny"
-
-[training]
-steps = 600
-rows = {rows}
-row_tokens = 48
-"""
+from projects import CONFTEST, RUN_FILE, SUMS_FILE, Project
 
 
 def test_a_plan_says_parameters_and_memory_where_they_are_known(project: Project) -> None:
-    project.write("sums.toml", SUMS.format(rows=16))
+    project.write("sums.toml", SUMS_FILE)
     result = project.run("--tunix-train", "--tunix-plan", "sums.toml", "words.toml")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.re_match_lines(
@@ -33,7 +19,7 @@ def test_a_plan_says_parameters_and_memory_where_they_are_known(project: Project
 
 
 def test_a_training_that_needs_more_memory_than_there_is_names_what_would_help(project: Project) -> None:
-    project.write("sums.toml", SUMS.format(rows=100))
+    project.write("sums.toml", SUMS_FILE.replace("rows = 16", "rows = 100"))
     project.write(
         "limits.py",
         "from tunix_eval.plugin import device\n"
