@@ -361,7 +361,8 @@ def test_paths_of_overrides_start_from_the_test_file_that_says_them(project: Pro
         "import pytest\n@pytest.mark.tunix_train('../words.toml', dataset='mine.jsonl')\n"
         "def test_marker(tunix_dataset):\n    assert [trace.id for trace in tunix_dataset.traces] == ['t']\n"
         "def test_body(tunix_train):\n"
-        "    assert tunix_train('../words.toml', dataset='./mine.jsonl').manifest.dataset_key == 'mine'\n",
+        "    run = tunix_train('../words.toml', dataset='./mine.jsonl', training={'rows': 1})\n"
+        "    assert run.manifest.dataset_key == 'mine'\n",
     )
     project.run("--tunix-train").assert_outcomes(passed=2)
 
