@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from projects import GATES, Project
 
-from tunix_eval.plugin.stopping import RunStoppedError, Stopping, Watch
+from tunix_eval.plugin.stopping import RunStoppedError, Stopping
+from tunix_eval.plugin.watch import Watch
 
 PATIENT = '''
 import os

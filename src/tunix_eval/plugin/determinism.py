@@ -32,8 +32,9 @@ from tunix_eval.plugin.needs import named_spec
 from tunix_eval.plugin.progress import shown
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.state import TWICE_KEY
-from tunix_eval.plugin.stopping import Stopping, TrainingStopped, Watch
+from tunix_eval.plugin.stopping import Stopping, TrainingStopped
 from tunix_eval.plugin.training import job_of
+from tunix_eval.plugin.watch import Watch
 from tunix_eval.records import Progress, Trainer, TrainingJob, TrainingResult
 from tunix_eval.specs import RunSpec
 

@@ -31,8 +31,7 @@ import pytest
 from tunix_eval.errors import RunMissingError
 from tunix_eval.plugin.not_come_to import keep_snapshots
 from tunix_eval.plugin.state import PLAN_KEY, ROWS_KEY, SESSION_ID_KEY
-from tunix_eval.plugin.watch import Stop
-from tunix_eval.plugin.watch import Watch as Watch
+from tunix_eval.plugin.watch import Stop, Watch
 
 _PLUGIN = "tunix_eval_stopping"
 _ASKED = "asked"

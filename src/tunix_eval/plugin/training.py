@@ -19,10 +19,19 @@ from tunix_eval.plugin import device as devices
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.prepare import Prepared
 from tunix_eval.plugin.registry import Registry
-from tunix_eval.plugin.stopping import TrainingStopped, Watch
+from tunix_eval.plugin.stopping import TrainingStopped
+from tunix_eval.plugin.watch import Watch
 from tunix_eval.records import Progress, Renderer, Tokenizer, Trainer, TrainingJob, TrainingResult
-from tunix_eval.specs import GenerationSpec, RunSpec
-from tunix_eval.store import RunManifest, Store, artifact_digests, read_manifest, verify_run, writing
+from tunix_eval.specs import OWN_TRAINER, GenerationSpec, RunSpec
+from tunix_eval.store import (
+    RunManifest,
+    Store,
+    artifact_digests,
+    checkpoint_steps,
+    read_manifest,
+    verify_run,
+    writing,
+)
 from tunix_eval.tables import is_path
 
 _NUMERIC_PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax")
@@ -271,8 +280,8 @@ def resume_step(asked: int | None, directory: Path, trainer: str) -> int | None:
     if asked is None:
         return None
     # Where a trainer of another package keeps its checkpoints is its own affair.
-    own = trainer != "flax" and _is_begun(directory)
-    return asked if own or (directory / "checkpoints" / str(asked) / "digests.json").is_file() else None
+    held = asked in checkpoint_steps(directory) if trainer == OWN_TRAINER else _is_begun(directory)
+    return asked if held else None
 
 
 def _is_begun(directory: Path) -> bool:
