@@ -35,10 +35,19 @@ SOUND = line(id="sound")
 FILES: dict[str, tuple[bytes, str]] = {
     "truncated_json.jsonl": (SOUND + line()[:-20], ":2: is not JSON at column"),
     "bad_utf8.jsonl": (SOUND + meta(b'"\xff\xfe"'), ":2: is not UTF-8 at byte"),
+    "bad_utf8_in_prompt.jsonl": (SOUND + line(prompt="@a").replace(b"@", b"\xc7"), ":2: is not UTF-8 at byte"),
+    "bad_utf8_in_key.jsonl": (SOUND + line(**{"@": 1}).replace(b"@", b"\xc7"), ":2: is not UTF-8 at byte"),
+    "bad_utf8_alone.jsonl": (SOUND + b"\xc7\n", ":2: is not UTF-8 at byte 1"),
     "utf8_surrogate.jsonl": (SOUND + meta(b'"\xed\xa0\x80"'), ":2: is not UTF-8 at byte"),
     "byte_order_mark.jsonl": (b"\xef\xbb\xbf" + SOUND, ":1: starts with a byte order mark"),
-    "utf16.jsonl": (SOUND.decode().encode("utf-16"), ":1: starts with a byte order mark"),
-    "utf16_without_mark.jsonl": (SOUND.decode().encode("utf-16-le"), ":1: holds a NUL byte at column 2"),
+    "utf16.jsonl": (SOUND.decode().encode("utf-16"), ":1: is UTF-16, by its byte order mark; save the file as UTF-8"),
+    "utf16_big.jsonl": (b"\xfe\xff" + SOUND.decode().encode("utf-16-be"), ":1: is UTF-16, by its byte order mark"),
+    "utf32.jsonl": (SOUND.decode().encode("utf-32"), ":1: is UTF-32, by its byte order mark; save the file as UTF-8"),
+    "utf16_without_mark.jsonl": (SOUND.decode().encode("utf-16-le"), ":1: is UTF-16LE without a byte order mark; save"),
+    "utf16_big_without_mark.jsonl": (SOUND.decode().encode("utf-16-be"), ":1: is UTF-16BE without a byte order mark"),
+    "utf32_without_mark.jsonl": (SOUND.decode().encode("utf-32-le"), ":1: is UTF-32LE without a byte order mark"),
+    "utf32_big_without_mark.jsonl": (SOUND.decode().encode("utf-32-be"), ":1: is UTF-32BE without a byte order mark"),
+    "utf16_packed.jsonl.gz": (gzip.compress(SOUND.decode().encode("utf-16-le")), ":1: is UTF-16LE without a byte ord"),
     "nul_bytes.jsonl": (SOUND + b"\0" * 4096 + b"\n", ":2: holds a NUL byte at column 1"),
     "nul_in_text.jsonl": (SOUND + line(prompt="@@").replace(b"@@", b"\0"), ":2: holds a NUL byte at column"),
     "not_a_number.jsonl": (SOUND + meta(b"NaN"), ":2: is not JSON: NaN is no JSON number; use null"),
@@ -133,6 +142,13 @@ ELSE: dict[str, str] = {
     "long_line_packed.jsonl.gz": ":2: is longer than 64 MiB; expected one JSON object a line",
 }
 """What is no plain content."""
+
+LINES = {
+    name.removesuffix(".jsonl"): (content.removeprefix(SOUND), said.removeprefix(":2"))
+    for name, (content, said) in FILES.items()
+    if content.startswith(SOUND) and content.count(b"\n") == 2 and said.startswith(":2: ")
+}
+"""Bad lines, each behind a sound one in its file, and how the message goes on behind the line's number."""
 
 SAID = {name: said for name, (_, said) in FILES.items()} | ELSE
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hostile import FILES, SAID, SOUND, TRACE, line, meta, write_corpus
+from hostile import FILES, LINES, SAID, SOUND, TRACE, line, meta, write_corpus
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from memory import peak_bytes
@@ -71,6 +71,26 @@ def test_every_reader_refuses_a_hostile_file_in_the_same_words(corpus: Path, nam
         assert shown.startswith(str(path))
         assert len(shown) < 400 + len(str(path))
         assert shown.isprintable()
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_bad_lines_are_named_wherever_they_stand(tmp_path: Path, name: str) -> None:
+    """The first line, the last, one in the middle, and the only one, with and without its end."""
+    bad, said = LINES[name]
+    path = tmp_path / "a.jsonl"
+    others = (SOUND, line(id="other"))
+    for place in range(3):
+        lines = [*others[:place], bad, *others[place:]]
+        for content in (b"".join(lines), b"".join(lines)[:-1]):
+            path.write_bytes(content)
+            assert {refusal(read, path)[: len(f"{path}:1{said}")] for read in READERS.values()} == {
+                f"{path}:{place + 1}{said}"
+            }
+            rejected = [each.line for each in read_traces_leniently(path).rejected]
+            assert rejected == ([] if "unknown key" in said else [place + 1])
+    for content in (bad, bad[:-1]):
+        path.write_bytes(content)
+        assert {refusal(read, path)[: len(f"{path}:1{said}")] for read in READERS.values()} == {f"{path}:1{said}"}
 
 
 @pytest.mark.parametrize("name", SAID)

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from tunix_eval.data import foreign_encoding
 from tunix_eval.errors import DataError
 
 Kind = Literal["traces", "evalset", "predictions", "dataset", "run"]
@@ -21,6 +22,8 @@ _HEAD_BYTES = 1 << 20
 _LOOKED_AT = 20
 """Lines, as many as a reader would complain of."""
 _decode = msgspec.json.Decoder().decode
+_NO_JSON = (ValueError, RecursionError)
+"""What decoding bytes raises: malformed JSON and what is no UTF-8 are both ValueErrors."""
 
 
 def kind_of(path: Path, name: str) -> Kind:
@@ -67,16 +70,18 @@ def check_lines(path: Path, name: str, expected: str, *, lenient: bool = False) 
         raise DataError(f"{name}: is a run file, expected {expected}; `tunix-eval validate {name}` checks it")
     head = b"" if path.suffix == ".parquet" else _readable_head(path)
     lines = [line for line in head.split(b"\n") if line.strip()]
-    if len(lines) < 2 and not head.lstrip().startswith(b"["):
+    # The reader names another encoding, of which no line is an object.
+    if foreign_encoding(head) or (len(lines) < 2 and not head.lstrip().startswith(b"[")):
         return
     if (whole := _whole(lines, head)) is not None:
+        if (flaw := _utf8_flaw(head)) is not None:
+            raise DataError(f"{name}:{flaw}")
         what, query = ("array", ".[]") if whole is list else ("object on several lines", ".")
         raise DataError(
             f"{name}: holds one JSON {what}, expected one object a line: jq -c '{query}' turns it into lines"
         )
     looked_at = lines[:_LOOKED_AT]
-    # A byte order mark has an error of its own.
-    if not lenient and not any(line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") for line in looked_at):
+    if not lenient and not any(line.lstrip(b" \t").startswith(b"{") for line in looked_at):
         raise DataError(
             f"{name}: holds no JSON lines, expected {expected}: none of its first {len(looked_at)} lines is an object"
         )
@@ -85,8 +90,8 @@ def check_lines(path: Path, name: str, expected: str, *, lenient: bool = False) 
 def _whole(lines: list[bytes], head: bytes) -> type | None:
     """Return list or dict where a file is one JSON value, which lines are not."""
     try:
-        whole = _decode(head)
-    except (msgspec.DecodeError, RecursionError):
+        whole = _decode(head.decode("utf-8", "replace"))
+    except _NO_JSON:
         # Of a large file only the beginning is here.
         cut = len(head) >= _HEAD_BYTES and lines[0].lstrip().startswith(b"[")
         return list if cut and not _decodes(lines[0]) else None
@@ -96,9 +101,20 @@ def _whole(lines: list[bytes], head: bytes) -> type | None:
 def _decodes(line: bytes) -> bool:
     try:
         _decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except _NO_JSON:
         return False
     return True
+
+
+def _utf8_flaw(head: bytes) -> str | None:
+    """Return the line of the first bytes that are no UTF-8, and what is wrong with them."""
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = head[: error.start]
+        place = error.start - before.rfind(b"\n")
+        return f"{before.count(10) + 1}: is not UTF-8 at byte {place}; save the file as UTF-8"
+    return None
 
 
 def first_keys(path: Path) -> set[str]:
@@ -108,7 +124,7 @@ def first_keys(path: Path) -> set[str]:
     line = next((line for line in _readable_head(path).split(b"\n") if line.strip()), b"")
     try:
         record = _decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except _NO_JSON:
         # A line that is cut or broken still says what it was to be.
         return {key.decode() for key in re.findall(rb'"([a-z_]{1,40})"\s*:', line)}
     return {key for key in record if isinstance(key, str)} if isinstance(record, dict) else set()

@@ -125,12 +125,12 @@ def open_evalset(reference: str) -> Evalset:
     """Read the evalset that a path or registered name stands for."""
     if is_path(reference):
         path = Path(reference)
+        check_lines(path, reference, "evalset items")
         if holds_traces(path):
             raise DataError(
                 f"{reference}: holds traces, expected evalset items; make them with "
                 f"`tunix-eval export {reference} --format evalset --out evalset.jsonl`"
             )
-        check_lines(path, reference, "evalset items")
         return read_evalset(path)
     found: Evalset = _registered("evalset", reference)
     return found

@@ -28,7 +28,7 @@ from tunix_eval.data.reading.dotted import value_at
 from tunix_eval.data.reading.evalsets import DataWarning, evalset_text, make_evalset, read_evalset
 from tunix_eval.data.reading.files import written_aside
 from tunix_eval.data.reading.lenient import LenientRead, Rejected, read_traces_leniently, rejected_text
-from tunix_eval.data.reading.lines import file_stem
+from tunix_eval.data.reading.lines import file_stem, foreign_encoding
 from tunix_eval.data.reading.mapping import SPLIT_RULES, map_records
 from tunix_eval.data.reading.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.reading.recorded import traces_of_run
@@ -159,6 +159,7 @@ __all__ = [
     "export_lines",
     "file_stem",
     "fill",
+    "foreign_encoding",
     "generate_dataset",
     "generation_prompt",
     "make_evalset",

@@ -29,7 +29,22 @@ SHOWN_BYTES = 1_000
 
 Progress = Callable[[int, int], None]
 """Takes the bytes of the file that are done, and all of them."""
-_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+"""Byte order marks; that of UTF-32 begins as that of UTF-16 does."""
+_NULS: dict[tuple[bool, ...], str] = {
+    (False, True, True, True): "UTF-32LE",
+    (True, True, True, False): "UTF-32BE",
+    (False, True, False, True): "UTF-16LE",
+    (True, False, True, False): "UTF-16BE",
+}
+"""Which of the first four bytes are 0 where JSON, whose first two characters are ASCII, has no byte order mark.
+
+Source: RFC 4627, section 3."""
 _GZIP = b"\x1f\x8b"
 _FIELD = re.compile(r"(\w+)[\w.\[\]]*(?=[: ])")
 
@@ -221,8 +236,23 @@ def _chunks(pieces: Iterator[bytes], name: str) -> Iterator[Chunk]:
         yield Chunk(b"".join(held), number)
 
 
+def foreign_encoding(start: bytes) -> str | None:
+    """Return why a file that begins with these bytes is not read: it is no plain UTF-8 text.
+
+    >>> foreign_encoding("{}".encode("utf-16-le"))
+    'is UTF-16LE without a byte order mark; save the file as UTF-8: iconv -f UTF-16LE -t UTF-8'
+    """
+    if start.startswith(b"\xef\xbb\xbf"):
+        return "starts with a byte order mark; save the file as UTF-8 without one"
+    if marked := next((name for mark, name in _MARKS.items() if start.startswith(mark)), None):
+        return f"is {marked}, by its byte order mark; save the file as UTF-8: iconv -f {marked} -t UTF-8"
+    if bare := _NULS.get(tuple(byte == 0 for byte in start[:4])):
+        return f"is {bare} without a byte order mark; save the file as UTF-8: iconv -f {bare} -t UTF-8"
+    return None
+
+
 def _refuse_marks(start: bytes, name: str) -> None:
-    if start.startswith(_BYTE_ORDER_MARKS):
-        raise DataError(f"{name}:1: starts with a byte order mark; save the file as UTF-8 without one")
+    if reason := foreign_encoding(start):
+        raise DataError(f"{name}:1: {reason}")
     if start.startswith(_GZIP):
         raise DataError(f"{name}:1: is packed with gzip; give the file a name that ends in .gz")
