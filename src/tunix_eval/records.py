@@ -546,9 +546,10 @@ class RunScores(msgspec.Struct, frozen=True, kw_only=True):
     """Why the run, trained or evaluated again, may have other values; None where its platform promises the same."""
 
 
-Outcome = Literal["passed", "failed", "skipped", "stopped"]
-"""skipped: not decided, as was asked for. stopped: not decided, for the run or its completions were stopped before
-their end; the same command decides it in another session."""
+Outcome = Literal["passed", "failed", "undecided", "skipped", "stopped"]
+"""undecided: nothing was found, by a test that could not have found the worst drop that there can be. skipped: not
+decided, as was asked for. stopped: not decided, for the run or its completions were stopped before their end; the same
+command decides it in another session."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -580,8 +581,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """(1 - 2 alpha) bootstrap interval of delta, beside the one of a paired t test."""
     false_alarms: float | None = None
     """How often max_drop fails though nothing changed, for this baseline."""
-    undecided: Literal["fail", "skip"] = "fail"
-    """What becomes of the gate where nothing is proven."""
+    unproven: Literal["fail", "skip"] = "fail"
+    """What becomes of a non_inferior where nothing is proven."""
     alpha: float | None = None
     margin: float | None = None
     n_items: int = 0
@@ -591,6 +592,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Runs on the side that is judged, fresh ones among them."""
     detectable: float | None = None
     """The smallest worsening that the test would have found with 80% power."""
+    undecided: str | None = None
+    """Why an undecided gate could not have failed."""
     notes: tuple[str, ...] = ()
 
 

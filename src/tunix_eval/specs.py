@@ -267,7 +267,7 @@ class GenerationSpec(StrictTable):
 Rule = Literal["no_worse", "non_inferior", "better", "at_least", "at_most", "max_drop"]
 RULE_ARGUMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no_worse": ((), ("alpha", "margin", "confirm", "test")),
-    "non_inferior": (("margin",), ("alpha", "runs", "undecided")),
+    "non_inferior": (("margin",), ("alpha", "runs", "unproven")),
     "better": (("than",), ("alpha", "runs", "test")),
     "at_least": (("value",), ()),
     "at_most": (("value",), ()),
@@ -298,7 +298,7 @@ class GateSpec(StrictTable):
     """Training seeds that no_worse adds before it believes a drop between retrained runs."""
     runs: int = Field(default=1, ge=1)
     """Training seeds on the side of the current run (better: on each side)."""
-    undecided: Literal["fail", "skip"] = "fail"
+    unproven: Literal["fail", "skip"] = "fail"
     """What becomes of non_inferior where neither a drop nor its absence is proven."""
     test: Literal["mid_p", "exact"] = "mid_p"
     """Which McNemar test compares 0/1 scores item by item."""

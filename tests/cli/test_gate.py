@@ -121,7 +121,7 @@ def test_every_evalset_is_gated_and_one_that_fails_is_enough(records: Records) -
         (["--rule", "max_drop", "--drop", "0.06"], "passed"),
         (["--rule", "non_inferior", "--margin", "0.2"], "passed"),
         (["--rule", "non_inferior", "--margin", "0.06"], "failed"),
-        (["--rule", "non_inferior", "--margin", "0.06", "--undecided", "skip"], "skipped"),
+        (["--rule", "non_inferior", "--margin", "0.06", "--unproven", "skip"], "skipped"),
         (["--alpha", "0.001"], "passed"),
     ],
 )
@@ -173,7 +173,7 @@ def test_the_directories_are_those_of_the_settings(records: Records) -> None:
     base = records.run()
     records.baseline(base, folder="kept")
     run_id = records.run(seed=1, artifacts="made")
-    assert records.call("gate", run_id)[0] == 0
+    assert records.call("gate", run_id, "--margin", "0.05")[0] == 0
     assert (
         "baselines/addition/addition-heldout.json: no such baseline"
         in records.refused("gate", run_id, "--baselines", "baselines")[1]

@@ -61,7 +61,7 @@ def test_an_alarm_that_passed_by_its_rule_stays_passed():
     assert [one.outcome for one in corrected([blind, verdict(0.5)], "holm")] == ["passed", "passed"]
 
 
-def test_an_undecided_proof_stays_skipped():
+def test_a_skipped_proof_stays_skipped():
     assert corrected([verdict(0.2, "non_inferior", "skipped"), verdict(0.5)], "holm")[0].outcome == "skipped"
 
 
@@ -82,8 +82,8 @@ def test_without_a_correction_nothing_changes():
     assert corrected(verdicts, None) == verdicts
 
 
-@pytest.mark.parametrize(("undecided", "outcome"), [("fail", "failed"), ("skip", "skipped")])
-def test_a_proof_that_the_correction_takes_away_is_undecided(undecided, outcome):
-    proven = replace(verdict(0.04, "non_inferior"), undecided=undecided)
+@pytest.mark.parametrize(("unproven", "outcome"), [("fail", "failed"), ("skip", "skipped")])
+def test_a_proof_that_the_correction_takes_away_is_unproven(unproven, outcome):
+    proven = replace(verdict(0.04, "non_inferior"), unproven=unproven)
     first, _ = corrected([proven, verdict(0.5)], "holm")
     assert (proven.outcome, first.outcome, first.adjusted_p) == ("passed", outcome, 0.08)

@@ -158,7 +158,7 @@ def test_five_perfect_runs_do_not_condemn_a_run_with_one_mistake():
 
 def test_one_baseline_run_proves_nothing_and_says_so():
     verdict = judge("no_worse", [run(150, "now")], BASELINE[:1])
-    assert verdict.outcome == "passed"
+    assert verdict.outcome == "undecided"
     assert verdict.p_value < 1e-6
     assert any("seeds is unknown" in note for note in verdict.notes)
     assert "seeds is unknown" in verdict.reason
@@ -266,23 +266,23 @@ def test_non_inferior_fails_when_a_drop_beyond_the_margin_is_proven():
     verdict = judge("non_inferior", [run(170, "now", weights="b194")], BASELINE, margin=0.05)
     assert verdict.outcome == "failed"
     assert "proven to exceed the margin, p " in verdict.reason
-    assert "undecided" not in verdict.reason
+    assert "not proven" not in verdict.reason
 
 
-@pytest.mark.parametrize(("undecided", "outcome"), [("fail", "failed"), ("skip", "skipped")])
-def test_in_between_non_inferior_is_undecided_and_says_what_it_would_take(undecided, outcome):
+@pytest.mark.parametrize(("unproven", "outcome"), [("fail", "failed"), ("skip", "skipped")])
+def test_in_between_non_inferior_proves_nothing_and_says_what_it_would_take(unproven, outcome):
     now = run(186, "now", weights="b194", start=4)
-    verdict = judge("non_inferior", [now], BASELINE, margin=0.03, undecided=undecided)
+    verdict = judge("non_inferior", [now], BASELINE, margin=0.03, unproven=unproven)
     assert verdict.outcome == outcome
     assert verdict.interval[0] < -0.03 < verdict.interval[1]
     # 8 of 200 items flip; under the hypothesis q = (0.1 + sqrt(0.01 - 4 * 0.04 * 0.03 * 1.03)) / 4 are lost, so that
     # the test's variance is 2 q - 0.03 * 1.03 = 0.0547: (1.645 * sqrt(0.0547) + 0.842 * sqrt(0.04))^2 / 0.03^2 is 340.
-    assert "undecided: passing 80 times in 100 if nothing changed takes about 340 items (has 200)" in verdict.reason
+    assert "not proven: passing 80 times in 100 if nothing changed takes about 340 items (has 200)" in verdict.reason
 
 
-def test_a_test_that_cannot_be_made_is_no_undecided_one():
+def test_a_test_that_cannot_be_made_is_no_unproven_one():
     one = [graded([0.9], "now", "w")], [graded([0.9], "b", "w")]
-    assert judge("non_inferior", *one, margin=0.1, undecided="skip").outcome == "failed"
+    assert judge("non_inferior", *one, margin=0.1, unproven="skip").outcome == "failed"
 
 
 def test_a_retrained_non_inferior_counts_the_runs_that_it_would_take():
@@ -408,7 +408,7 @@ def test_an_item_without_a_value_fails_the_gate_and_is_named(rule, side, value):
     sound, broken = run(190, "sound"), run(190, "broken")
     broken.values["i007"] = value
     sides = ([broken], [sound]) if side == "current" else ([sound], [broken])
-    needs = {"better": {"than": "x"}, "non_inferior": {"margin": 0.1, "undecided": "skip"}, "max_drop": {"drop": "50%"}}
+    needs = {"better": {"than": "x"}, "non_inferior": {"margin": 0.1, "unproven": "skip"}, "max_drop": {"drop": "50%"}}
     verdict = judge(rule, *sides, **needs.get(rule, {}))
     assert verdict.outcome == "failed"
     assert f"1 item (i007) of 200 without a value in {side} run broken" in verdict.reason
@@ -426,7 +426,7 @@ def test_a_value_out_of_bounds_fails_the_gate_and_is_named(side, value, seen):
     sound, broken = run(190, "sound"), run(190, "broken")
     broken.values["i007"] = value
     sides = ([broken], [sound]) if side == "current" else ([sound], [broken])
-    verdict = judge("non_inferior", *sides, margin=0.5, undecided="skip", bounds=(0.0, 1.0))
+    verdict = judge("non_inferior", *sides, margin=0.5, unproven="skip", bounds=(0.0, 1.0))
     assert verdict.outcome == "failed"
     found = f"item i007 has {seen} in {side} run broken, but exact lies from 0 to 1"
     assert verdict.reason == f"addition/exact: {found}; restore its record, or score it again"
@@ -442,7 +442,7 @@ def test_a_bound_itself_and_a_mean_of_repeats_at_it_are_taken():
 @pytest.mark.parametrize("rule", ["no_worse", "non_inferior", "better"])
 def test_scores_too_large_for_a_standard_error_never_pass(rule):
     sides = [graded([1e200, 2e200, 4e200], "now", "w")], [graded([2e200, 4e200, 9e200], "b", "w")]
-    needs = {"better": {"than": "x"}, "non_inferior": {"margin": 0.1, "undecided": "skip"}}
+    needs = {"better": {"than": "x"}, "non_inferior": {"margin": 0.1, "unproven": "skip"}}
     verdict = judge(rule, *sides, **needs.get(rule, {}))
     assert (verdict.outcome, verdict.p_value, verdict.interval) == ("failed", None, None)
     assert "too large for a standard error" in verdict.reason
@@ -450,7 +450,7 @@ def test_scores_too_large_for_a_standard_error_never_pass(rule):
 
 def test_two_equal_drops_prove_nothing():
     sides = [graded([0.4, 0.6], "now", "w")], [graded([0.5, 0.7], "b", "w")]
-    assert judge("no_worse", *sides).outcome == "passed"
+    assert judge("no_worse", *sides).outcome == "undecided"
     assert judge("non_inferior", *sides, margin=0.2).outcome == "failed"
 
 
@@ -475,6 +475,38 @@ def test_no_items_and_no_baseline_never_pass():
 
 def test_one_graded_item_never_passes_no_worse():
     assert judge("no_worse", [graded([0.9], "now", "w")], [graded([0.9], "b", "w")]).outcome == "failed"
+
+
+# --------------------------------------------------------------------------------------- what could not have failed
+
+
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize(("right", "outcome"), [(0, "undecided"), (2, "undecided"), (40, "passed")])
+def test_a_test_that_cannot_find_the_worst_drop_does_not_pass(right, outcome, lower):
+    """Equal weights, nothing changed, 200 items: it takes 5 to 7 lost items to be found."""
+    right = N - right if lower else right
+    sides = [run(right, "now", weights="w")], [run(right, "b", weights="w")]
+    verdict = judge("no_worse", *sides, lower_is_better=lower, bounds=(0.0, 1.0))
+    assert verdict.outcome == outcome
+    assert (verdict.undecided is not None) == (outcome == "undecided")
+    if outcome == "undecided":
+        assert verdict.undecided in verdict.reason
+
+
+def test_a_metric_without_an_end_has_no_worst_drop():
+    sides = [graded([1.0, 1.5, 1.2], "now", "w")], [graded([1.1, 1.4, 1.2], "b", "w")]
+    passed = {"lower_is_better": True, "bounds": (0.0, math.inf)}
+    assert judge("no_worse", *sides, **passed).outcome == "passed"
+    assert judge("no_worse", *sides, bounds=(1.0, 2.0)).outcome == "passed"
+    assert judge("no_worse", *sides, bounds=(1.0, math.inf), margin=0.2).outcome == "undecided"
+
+
+def test_a_margin_beyond_the_worst_drop_proves_nothing():
+    sides = [run(8, "now", weights="w")], [run(8, "b", weights="w")]
+    verdict = judge("non_inferior", *sides, margin=0.05, bounds=(0.0, 1.0))
+    assert verdict.outcome == "undecided"
+    assert "no drop can reach the margin: the largest that there can be is 0.04" in verdict.reason
+    assert judge("non_inferior", *sides, margin=0.035, bounds=(0.0, 1.0)).outcome == "passed"
 
 
 # ----------------------------------------------------------------------------------------------------------- wording

@@ -192,7 +192,7 @@ drop = "2%"
 rule = "non_inferior"
 metric = "exact"
 margin = 0.05
-undecided = "skip"
+unproven = "skip"
 """
 
 

@@ -128,13 +128,19 @@ def test_the_same_weights_are_compared_item_by_item(retrained: Project) -> None:
     assert (found["unit"], found["delta"], found["n_runs"]) == ("items", 0.0, 1)
 
 
-def test_one_baseline_run_says_that_seed_noise_is_unknown_and_fails_only_with_a_margin(project: Project) -> None:
+def test_an_undecided_gate_is_no_pass_and_fails_where_one_is_required(project: Project) -> None:
     project.test(GATE)
     project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=1)
     project.write("words.toml", RUN_FILE.replace("order = 8", "order = 1"))
-    result = project.run("--tunix-train")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*one baseline run, so that the noise between training*"])
+    result = project.run("--tunix-train", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        ["*  undecided no_worse exact *", "undecided: 1 gate that could not have failed: *", "SKIPPED*: words/exact: *"]
+    )
+    assert (verdict(project)["outcome"], "undecided, for" in str(verdict(project)["reason"])) == ("undecided", True)
+    result = project.run("--tunix-train", "--tunix-require")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*(--tunix-require: a gate may not be undecided)*"])
     project.test(GATE.replace("metric='exact'", "metric='exact', margin=0.1"))
     project.run("--tunix-train").assert_outcomes(failed=1)
 

@@ -198,10 +198,10 @@ def test_a_function_marked_with_a_gate_and_without_the_fixture_fails(project: Pr
     result.assert_outcomes(passed=1, errors=1)
 
 
-def test_marked_gates_that_are_left_undecided_fail(project: Project) -> None:
+def test_marked_gates_never_decided_fail(project: Project) -> None:
     project.test(f"{PASSING_GATE}def test_gate(tunix_gate):\n    pass\n")
     result = project.run("--tunix-train")
-    check_line(result, r"marked tunix_gate and left undecided; call tunix_gate\.check\(\)")
+    check_line(result, r"marked tunix_gate and never decided; call tunix_gate\.check\(\)")
     result.assert_outcomes(failed=1)
 
 

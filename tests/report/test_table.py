@@ -143,6 +143,20 @@ def test_a_note_stands_once_with_the_gates_that_it_belongs_to():
     assert f"note: addition/exact no_worse, addition/exact better: {SEEDS}" in text
 
 
+def test_an_undecided_gate_is_named_again_at_the_end():
+    why = "undecided, for the largest drop that there can be is 0.364, and the least that would be found is 2.322"
+    lines = session_table(
+        SessionReport(verdicts=(verdict(outcome="undecided", undecided=why, notes=(SEEDS,)), verdict()))
+    )
+    assert any(line.startswith("  undecided no_worse exact ") for line in lines)
+    assert why in " ".join(line.strip() for line in lines)
+    last = " ".join(line.strip() for line in lines[lines.index("", lines.index("") + 1) + 1 :])
+    assert last == (
+        "undecided: 1 gate that could not have failed: it is not passed (addition/exact no_worse); under "
+        "--tunix-require this fails"
+    )
+
+
 names = st.text(max_size=60)
 floats = st.none() | st.floats(-1e6, 1e6)
 

@@ -32,7 +32,7 @@ from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 from tunix_eval.store import Store
 from tunix_eval.tables import is_path, validated
 
-_OF_A_RULE = ("rule", "metric", "alpha", "margin", "value", "drop", "than", "test", "confirm", "undecided")
+_OF_A_RULE = ("rule", "metric", "alpha", "margin", "value", "drop", "than", "test", "confirm", "unproven")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--than", metavar="RUN", help="of better: the run to compare with")
     parser.add_argument("--test", metavar="T", help="mid_p (default) or exact: which McNemar test")
     parser.add_argument("--confirm", metavar="N", type=int, help="recorded seeds of a second look; default 2")
-    parser.add_argument("--undecided", metavar="U", help="fail (default) or skip: a non_inferior that proves nothing")
+    parser.add_argument("--unproven", metavar="U", help="fail (default) or skip: a non_inferior that proves nothing")
     parser.add_argument("--gates", metavar="RUNFILE", help="decide the [[gates]] of this run file, with its correction")
     parser.add_argument("--baselines", metavar="DIR", help="the baselines, else as ./pyproject.toml sets it")
     add_record_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
-    """Return what to print, and 1 where a gate failed, or was not decided because its run was stopped."""
+    """Return what to print, and 1 where a gate failed, is undecided, or was not decided because its run was stopped."""
     asked = {name: value for name in _OF_A_RULE if (value := getattr(arguments, name)) is not None}
     if arguments.gates:
         if odd := [*asked, *(["evalset"] if arguments.evalset else [])]:
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     else:
         verdicts = _of_arguments(arguments, asked)
     report = SessionReport(verdicts=tuple(verdicts))
-    failed = [verdict for verdict in verdicts if verdict.outcome in ("failed", "stopped")]
+    failed = [verdict for verdict in verdicts if verdict.outcome in ("failed", "undecided", "stopped")]
     lines = verdicts_json(report).splitlines() if arguments.json else _lines(report, failed)
     return lines, 1 if failed else 0
 

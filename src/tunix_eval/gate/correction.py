@@ -16,7 +16,7 @@ def corrected(verdicts: Sequence[Verdict], correction: Literal["holm"] | None) -
 
     An adjusted p is never below the p itself. So an alarm (no_worse) that failed may pass, and none that passed
     fails: alarms become rarer. A proof (better, non_inferior) that passed may fail, and none that failed passes:
-    proofs become harder. A non_inferior that is no longer proven is undecided.
+    proofs become harder. A non_inferior that is no longer proven does as its `unproven` says.
 
     Source: Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
     """
@@ -36,6 +36,6 @@ def _decided_again(verdict: Verdict, adjusted: float, count: int) -> Verdict:
         if verdict.rule == "no_worse" and outcome == "failed":
             outcome = "passed"
         elif verdict.rule in ("better", "non_inferior") and outcome == "passed":
-            outcome = "skipped" if verdict.undecided == "skip" else "failed"
+            outcome = "skipped" if verdict.unproven == "skip" else "failed"
     reason = f"{verdict.reason}; p {p_text(adjusted)} after Holm over {count} gate{'s'[: count != 1]}"
     return replace(verdict, outcome=outcome, adjusted_p=adjusted, reason=reason)

@@ -1,4 +1,4 @@
-"""How many items or runs a proof of "no worse" takes: said in the plan, and where a gate stays undecided."""
+"""How many items or runs a proof of "no worse" takes: said in the plan, and where a gate proves nothing."""
 
 from __future__ import annotations
 

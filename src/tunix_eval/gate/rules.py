@@ -10,6 +10,7 @@ from tunix_eval.figures import p_text
 from tunix_eval.gate.comparison import Comparison
 from tunix_eval.gate.look import by_runs, compare
 from tunix_eval.gate.needed import enough_for
+from tunix_eval.gate.reach import beyond_reach, room
 from tunix_eval.gate.scale import check_scale
 from tunix_eval.gate.verdicts import (
     Case,
@@ -48,7 +49,7 @@ def decide(
     """Decide a gate from records.
 
     no_worse fails when a worsening beyond the margin is proven (p <= alpha); non_inferior passes when one of the
-    margin or more is excluded, fails when one beyond it is proven, and is undecided in between; better passes when
+    margin or more is excluded, fails when one beyond it is proven, and proves nothing in between; better passes when
     an improvement is proven. max_drop fails when the mean got worse by more than it allows. These four compare
     items where every current run has the weights of a run of the reference, or where each side is one run; else
     run means.
@@ -142,13 +143,23 @@ def _no_worse(case: Case, fresh: Fresh | None) -> Verdict:
         if trouble := _trouble(case):
             return undecidable(case, trouble)
         look = replace(look, case=case, compared=by_runs(case))
-    notes, blind = look.notes, look.kind == "one run each" and case.gate.margin is None
-    if blind:
-        notes = (f"{notes[0]}: fails only with a margin, or against several baseline runs",)
+    blind = look.kind == "one run each" and case.gate.margin is None
     # A test that could not be made does not pass.
     alarm = look.compared.p_value is None or look.compared.p_value <= case.gate.alpha
-    outcome: Outcome = "failed" if alarm and not blind else "passed"
-    return comparison_verdict(look.case, Decision(outcome, look.compared, case.gate.margin or 0.0, notes=notes))
+    if alarm and not blind:
+        return comparison_verdict(
+            look.case, Decision("failed", look.compared, case.gate.margin or 0.0, notes=look.notes)
+        )
+    why = beyond_reach(look.compared, _room(look.case), lower_is_better=case.lower_is_better)
+    if blind:
+        why = f"undecided, for {look.notes[0]}: give it several baseline runs, or a margin"
+    outcome: Outcome = "undecided" if why else "passed"
+    decision = Decision(outcome, look.compared, case.gate.margin or 0.0, notes=look.notes, undecided=why)
+    return comparison_verdict(look.case, decision)
+
+
+def _room(case: Case) -> float:
+    return room(mean_of_means(case.reference), case.bounds, lower_is_better=case.lower_is_better)
 
 
 def _non_inferior(case: Case) -> Verdict:
@@ -158,16 +169,23 @@ def _non_inferior(case: Case) -> Verdict:
     compared = replace(look.compared, p_value=None if worse is None else 1 - worse)
     outcome: Outcome = "failed"
     remarks: tuple[str, ...] = ()
+    undecided = None
     if worse is not None and 1 - worse <= gate.alpha:
         outcome = "passed"
+        if (gate.margin or 0.0) >= (worst := _room(look.case)):
+            outcome = "undecided"
+            bad = "rise" if case.lower_is_better else "drop"
+            undecided = f"undecided, for no {bad} can reach the margin: the largest that there can be is {worst:.4g}"
     elif worse is not None and worse <= gate.alpha:
         remarks = (f"proven to exceed the margin, p {p_text(worse)}",)
     elif worse is not None:
-        outcome = "skipped" if gate.undecided == "skip" else "failed"
+        outcome = "skipped" if gate.unproven == "skip" else "failed"
         sides = {"j": len(look.case.current), "k": len(look.case.reference)}
         enough = enough_for(gate, compared, n_items=len(case.current[0].values), **sides)
-        remarks = ("undecided" + (f": passing 80 times in 100 if nothing changed takes {enough}" if enough else ""),)
-    return comparison_verdict(look.case, Decision(outcome, compared, gate.margin, remarks, look.notes))
+        remarks = ("not proven" + (f": passing 80 times in 100 if nothing changed takes {enough}" if enough else ""),)
+    return comparison_verdict(
+        look.case, Decision(outcome, compared, gate.margin, remarks, look.notes, undecided=undecided)
+    )
 
 
 def _max_drop(case: Case) -> Verdict:

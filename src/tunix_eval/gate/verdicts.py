@@ -58,6 +58,8 @@ class Decision:
     """Of the reason alone."""
     notes: tuple[str, ...] = ()
     false_alarms: float | None = None
+    undecided: str | None = None
+    """Why the gate could not have failed."""
 
 
 def run_mean(run: RunScores) -> float:
@@ -166,13 +168,14 @@ def comparison_verdict(case: Case, decision: Decision) -> Verdict:
         p_value=compared.p_value,
         bootstrap=_turned(compared.bootstrap, negate=not case.swapped),
         false_alarms=decision.false_alarms,
-        undecided=gate.undecided,
+        unproven=gate.unproven,
         alpha=gate.alpha,
         margin=decision.allowed,
         n_items=len(case.current[0].values),
         n_runs=len(case.reference),
         n_current=len(case.current),
         detectable=compared.detectable,
+        undecided=decision.undecided,
         notes=notes,
     )
 
@@ -219,7 +222,8 @@ def _reason(case: Case, decision: Decision, notes: tuple[str, ...]) -> str:
     if compared.detectable is not None:
         after.append(f"a {sought} of {fixed(compared.detectable, places)} would be found 80 times in 100")
     head = f"{case.where}: {fixed(reference, places)} -> {fixed(current, places)} over {over}"
-    return "; ".join([f"{head} ({', '.join(facts)})", *after, *decision.remarks, *notes])
+    undecided = [decision.undecided] if decision.undecided else []
+    return "; ".join([f"{head} ({', '.join(facts)})", *after, *decision.remarks, *undecided, *notes])
 
 
 def _asked_for(case: Case, decision: Decision, bad: str) -> list[str]:

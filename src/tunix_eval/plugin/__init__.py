@@ -251,11 +251,11 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Show a user's mistake as one line, and fail a test that leaves the gates of its markers undecided."""
+    """Show a user's mistake as one line, and fail a test that leaves the gates of its markers undone."""
     result = yield from _in_one_line(item)
     gate = item.stash.get(GATE_KEY, None)
     if gate is not None and gate.need.gates and not gate.checked:
-        pytest.fail("marked tunix_gate and left undecided; call tunix_gate.check()", pytrace=False)
+        pytest.fail("marked tunix_gate and never decided; call tunix_gate.check()", pytrace=False)
     return result
 
 

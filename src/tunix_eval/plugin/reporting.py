@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tunix_eval.plugin.progress_file import Inbox
     from tunix_eval.records import SessionReport
 
-_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow", "stopped": "yellow"}
-_OUTCOME = re.compile(r"\b(passed|failed|skipped)\b|(?<=^  )stopped\b")
+_COLOURS = {"passed": "green", "failed": "red", "undecided": "yellow", "skipped": "yellow", "stopped": "yellow"}
+_OUTCOME = re.compile(r"\b(passed|failed|skipped)\b|(?<=^  )(stopped|undecided)\b|^undecided\b")
 
 
 def register(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""The gates that a stopped run leaves undecided: what verdicts.json says of them."""
+"""The gates that a stopped run does not decide: what verdicts.json says of them."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Gate:
     session: Session
     need: Need
     checked: bool = False
-    """Whether the marked gates have been decided; a test that leaves them undecided fails."""
+    """Whether the marked gates have been decided; a test that never decides them fails."""
 
     @property
     def spec(self) -> AnySpec:
@@ -152,7 +152,7 @@ class Gate:
         return self._decide("no_worse", metric, arguments)
 
     def non_inferior(self, metric: str, margin: float, **arguments: Any) -> Verdict:
-        """Fail unless a drop beyond the margin is excluded; arguments: evalset, alpha, runs, undecided."""
+        """Fail unless a drop beyond the margin is excluded; arguments: evalset, alpha, runs, unproven."""
         return self._decide("non_inferior", metric, arguments | {"margin": margin})
 
     def better(self, metric: str, *, than: Source | str, **arguments: Any) -> Verdict:
@@ -194,19 +194,21 @@ class Gate:
 
 
 def enforce(session: Session, verdicts: list[Verdict]) -> None:
-    """Report verdicts, and fail the test with the reason of every failed one; a skipped one skips it.
+    """Report verdicts, and fail the test with the reason of every failed one; an undecided or skipped one skips it.
 
-    Under --tunix-require a skipped gate fails.
+    Under --tunix-require both fail.
     """
     session.rows.extend(verdicts)
     failed = [verdict.reason for verdict in verdicts if verdict.outcome == "failed"]
-    skipped = [verdict.reason for verdict in verdicts if verdict.outcome == "skipped"]
+    # pytest has no outcome between passed and failed but this one; the table and the summary say which it is.
+    skipped = [verdict.reason for word in ("undecided", "skipped") for verdict in verdicts if verdict.outcome == word]
     if skipped and session.options.require:
-        failed.append(f"{skipped[0]} (--tunix-require: a gate may not be skipped)")
+        word = "undecided" if any(verdict.outcome == "undecided" for verdict in verdicts) else "skipped"
+        failed.append(f"{skipped[0]} (--tunix-require: a gate may not be {word})")
     if failed:
         pytest.fail(with_short_paths(session.config, "\n".join(failed)), pytrace=False)
     if skipped:
-        pytest.skip(skipped[0])
+        pytest.skip(with_short_paths(session.config, skipped[0]))
 
 
 def format_of(session: Session, need: Need) -> Format:

@@ -25,6 +25,7 @@ def session_table(report: SessionReport, *, width: int = 80) -> list[str]:
         _evals(report.evals, width) if report.evals else [],
         _verdicts(report.verdicts, width) if report.verdicts else [],
         _notes(report, width),
+        _undecided(report.verdicts, width),
     ]
     return [line for block in blocks if block for line in ("", *block)][1:]
 
@@ -98,12 +99,13 @@ def _evals(rows: Sequence[EvalRow], width: int) -> list[str]:
 def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:
     levels = {f"{100 * (1 - 2 * verdict.alpha):g}% " for verdict in verdicts if verdict.alpha is not None}
     cells = [("gates", "ref -> now", "delta", f"{levels.pop() if len(levels) == 1 else ''}interval", "p")]
+    outcome = max(len("skipped"), *(len(verdict.outcome) for verdict in verdicts))
     widest = max(len(printable(verdict.rule)) for verdict in verdicts)
     for verdict in verdicts:
         places = decimals(verdict.reference, verdict.current, verdict.delta)
         cells.append(
             (
-                f"  {verdict.outcome:<7} {printable(verdict.rule):<{widest}} {printable(verdict.metric)}",
+                f"  {verdict.outcome:<{outcome}} {printable(verdict.rule):<{widest}} {printable(verdict.metric)}",
                 _change(verdict.reference, verdict.current, places),
                 fixed(verdict.delta, places, signed=True),
                 interval_text(verdict.interval, places) if verdict.interval else "",
@@ -138,6 +140,8 @@ def _how(verdict: Verdict) -> str:
     if verdict.false_alarms is not None:
         times = round(100 * verdict.false_alarms)
         parts.append(f"fails {times} time{'s'[: times != 1]} in 100 though nothing changed")
+    if verdict.undecided is not None:
+        parts.append(verdict.undecided)
     return "; ".join(parts)
 
 
@@ -152,6 +156,20 @@ def _notes(report: SessionReport, width: int) -> list[str]:
         text = f"{', '.join(names)}: {note}" if names else note
         lines += paragraph(printable(text), width, first="note: ", rest="      ")
     return lines
+
+
+def _undecided(verdicts: Sequence[Verdict], width: int) -> list[str]:
+    """Say at the very end which gates could not have failed, so that nobody takes them for passed."""
+    gates = [f"{one.run_name}/{one.metric} {one.rule}" for one in verdicts if one.outcome == "undecided"]
+    if not gates:
+        return []
+    counted = (
+        "1 gate that could not have failed: it is"
+        if len(gates) == 1
+        else f"{len(gates)} gates that could not have failed: they are"
+    )
+    text = f"{counted} not passed ({', '.join(dict.fromkeys(gates))}); under --tunix-require this fails"
+    return paragraph(printable(text), width, first="undecided: ", rest="           ")
 
 
 def _grouped(

@@ -1,0 +1,40 @@
+"""How far a mean can get worse, and whether a test could have found it: what can never fail does not pass."""
+
+from __future__ import annotations
+
+import math
+
+from tunix_eval.figures import decimals, fixed
+from tunix_eval.gate.comparison import Comparison
+
+_ROUNDING = 1e-9
+
+
+def room(reference: float, bounds: tuple[float, float], *, lower_is_better: bool) -> float:
+    """Return by how much a mean can be worse than the reference: its distance to the bad end of the scale."""
+    low, high = bounds
+    return max(0.0, high - reference if lower_is_better else reference - low)
+
+
+def beyond_reach(compared: Comparison, worst: float, *, lower_is_better: bool) -> str | None:
+    """Say why a test that found nothing could not have failed; None where it could.
+
+    Args:
+        compared: what was found; its `detectable` is the smallest change that is found with 80% power.
+        worst: the largest worsening that there can be; infinite where the scale has no end.
+        lower_is_better: which way is worse.
+    """
+    bad = "rise" if lower_is_better else "drop"
+    more = "items" if compared.unit == "items" else "baseline runs"
+    found = compared.detectable
+    if worst <= 0:
+        return f"undecided, for the reference is at the bad end of the scale: there is no {bad} to find"
+    if found is None:
+        return f"undecided, for this test can find no {bad} at all: give it more {more}"
+    if found <= worst + _ROUNDING * max(1.0, worst) or not math.isfinite(worst):
+        return None
+    places = decimals(found, worst)
+    return (
+        f"undecided, for the largest {bad} that there can be is {fixed(worst, places)}, and the least that would be "
+        f"found is {fixed(found, places)}: give it more {more}"
+    )
