@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import tomli
 
 from tunix_eval.digest import sha256_text
 from tunix_eval.errors import SpecError
 from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
-from tunix_eval.tables import is_path, resolve_reference, validated
+from tunix_eval.tables import check_plain, is_path, read_table, resolve_path, resolve_reference, validated
 
 _LABEL_LIMIT = 200
 
@@ -29,26 +27,21 @@ def read_run_file(
     Raises:
         SpecError: one line a mistake, with the file and, for TOML errors, line and column.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        table = tomli.loads(text)
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such run file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read: {error}") from None
-    except tomli.TOMLDecodeError as error:
-        raise SpecError(f"{path}: {error}") from None
+    table = read_table(path, "run file")
+    check_plain(table, where=str(path))
     if overrides:
-        table = _merge(table, _with_absolute_paths(overrides, overrides_folder or path.parent))
+        said = f"overrides of {path}"
+        check_plain(overrides, where=said)
+        table = _merge(table, _with_absolute_paths(overrides, overrides_folder or path.parent, where=said))
         table["name"] = f"{table.get('name', path.stem)}[{_override_label(overrides)}]"
-    table = _with_absolute_paths(table, path.parent)
+    table = _with_absolute_paths(table, path.parent, where=str(path))
     return validated(_kind(table, path), table, where=str(path))
 
 
 def run_file_path(reference: str, folder: Path) -> Path:
     """Return the run file that a marker or gate names: a path relative to the folder, or a name in it."""
     path = Path(reference) if is_path(reference) else Path(f"{reference}.toml")
-    return path if path.is_absolute() else (folder / path).resolve()
+    return path if path.is_absolute() else resolve_path(str(path), folder)
 
 
 def _kind(table: Mapping[str, Any], path: Path) -> type[AnySpec]:
@@ -66,26 +59,33 @@ def _kind(table: Mapping[str, Any], path: Path) -> type[AnySpec]:
     return RunSpec
 
 
-def _with_absolute_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Resolve what a run file's table names by path; what has another type than it should is left for validation."""
+def _with_absolute_paths(table: Mapping[str, Any], folder: Path, *, where: str) -> dict[str, Any]:
+    """Resolve what a run file's table names by path; what has another type than it should is left for validation.
 
-    def resolved(value: Any) -> Any:
-        if isinstance(value, str):
-            return resolve_reference(value, folder)
-        return [resolved(one) for one in value] if isinstance(value, list | tuple) else value
+    Raises:
+        SpecError: the key of what is no path.
+    """
+
+    def resolved(value: Any, key: str, resolve: Callable[[str, Path], object] = resolve_reference) -> Any:
+        if isinstance(value, list | tuple):
+            return [resolved(one, key) for one in value]
+        try:
+            return str(resolve(value, folder)) if isinstance(value, str) else value
+        except SpecError as error:
+            raise SpecError(f"{where}: {key}: {error}") from None
 
     out = dict(table)
     for key in ("dataset", "holdout", "renderer", "tokenizer", "evalsets", "checkpoint"):
         if key in out:
-            out[key] = resolved(out[key])
+            out[key] = resolved(out[key], key)
     if isinstance(out.get("model"), dict) and "init_from" in out["model"]:
-        out["model"] = out["model"] | {"init_from": resolved(out["model"]["init_from"])}
+        out["model"] = out["model"] | {"init_from": resolved(out["model"]["init_from"], "model.init_from")}
     if isinstance(out.get("predictions"), str):
-        out["predictions"] = str((folder / out["predictions"]).resolve())
+        out["predictions"] = resolved(out["predictions"], "predictions", resolve_path)
     if isinstance(out.get("gates"), list):
         paths = ("evalset", "than")
         out["gates"] = [
-            {key: resolved(value) if key in paths else value for key, value in gate.items()}
+            {key: resolved(value, f"gates, {key}") if key in paths else value for key, value in gate.items()}
             if isinstance(gate, dict)
             else gate
             for gate in out["gates"]

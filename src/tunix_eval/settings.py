@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tomli
-
 from tunix_eval.errors import SpecError
-from tunix_eval.tables import StrictTable, validated
+from tunix_eval.tables import StrictTable, read_table, resolve_path, validated
 
 
 class Settings(StrictTable):
@@ -30,8 +28,13 @@ def read_settings(root: Path) -> Settings:
         SpecError: a key that is unknown or a value that does not fit, with a suggestion.
     """
     path = root / "pyproject.toml"
-    try:
-        table = tomli.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except tomli.TOMLDecodeError as error:
-        raise SpecError(f"{path}: {error}") from None
-    return validated(Settings, table.get("tool", {}).get("tunix_eval", {}), where=f"{path} [tool.tunix_eval]")
+    table = read_table(path, "pyproject.toml") if path.exists() else {}
+    tool = table.get("tool", {})
+    where = f"{path} [tool.tunix_eval]"
+    settings = validated(Settings, tool.get("tunix_eval", {}) if isinstance(tool, dict) else {}, where=where)
+    for name in ("artifacts", "baselines"):
+        try:
+            resolve_path(getattr(settings, name), root)
+        except SpecError as error:
+            raise SpecError(f"{where}: {name}: {error}") from None
+    return settings

@@ -12,12 +12,23 @@ from pydantic import Field, field_validator, model_validator
 
 from tunix_eval.digest import canonical_json
 from tunix_eval.errors import SpecError
-from tunix_eval.tables import KEY, StrictTable, expected
+from tunix_eval.tables import KEY, StrictTable, expected, shown
 
 Style = Literal["numbered", "plain", "tagged", "none"]
 OWN_TRAINER = "flax"
 """The trainer of this package; others may read the tables in ways of their own."""
-_Weight = Annotated[float, Field(ge=0)]
+_MOST = 2**31 - 1
+"""JAX counts with 32 bits."""
+_Count = Annotated[int, Field(ge=1, le=_MOST)]
+_Size = Annotated[int, Field(ge=1, le=2**24)]
+"""Of an axis of an array."""
+_Tokens = Annotated[int, Field(ge=2, le=2**20)]
+"""Of a row. Up to 2**24 float32, which RoPE's angles are in, holds every position."""
+_Float32 = Annotated[float, Field(ge=1e-30, le=1e30)]
+"""A number above 0 that float32 holds with room for products."""
+_Weight = Annotated[float, Field(ge=0, le=1e30)]
+_MOST_RUNS = 1000
+"""Training seeds that one gate may ask for: each is a training."""
 AnswerRuleName = Literal["answer", "hashes", "boxed", "tags", "last_number", "text"]
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -49,18 +60,18 @@ class ModelSpec(_Part):
 
     preset: Literal["tiny", "small", "base", "medium"] | None = None
     """`tiny` (2 layers, width 128), `small` (4, 256), `base` (6, 512) or `medium` (12, 768)."""
-    layers: int | None = Field(default=None, ge=1)
-    width: int | None = Field(default=None, ge=2)
-    heads: int | None = Field(default=None, ge=1)
+    layers: _Size | None = None
+    width: Annotated[_Size, Field(ge=2)] | None = None
+    heads: _Size | None = None
     """Of the queries."""
-    kv_heads: int | None = Field(default=None, ge=1)
+    kv_heads: _Size | None = None
     """Of keys and values, each shared by heads / kv_heads queries; by default as many as heads."""
-    head_width: int | None = Field(default=None, ge=2)
+    head_width: Annotated[_Size, Field(ge=2)] | None = None
     """By default width / heads."""
-    mlp_width: int | None = Field(default=None, ge=1)
-    vocab_size: int | None = Field(default=None, ge=1)
+    mlp_width: _Size | None = None
+    vocab_size: _Size | None = None
     """Rows of the embedding; by default the tokenizer's vocabulary, and never fewer."""
-    rope_theta: float = Field(default=10_000.0, gt=0)
+    rope_theta: _Float32 = 10_000.0
     qk_norm: bool = True
     tied: bool = True
     """Whether logits are products with the embedding, or with a matrix of their own."""
@@ -68,7 +79,7 @@ class ModelSpec(_Part):
     """Of activations and products; weights, norms and the loss are float32. auto: bfloat16 on gpu and tpu."""
     remat: bool = False
     """Whether the backward pass computes each layer again, in place of keeping its activations."""
-    init_std: float = Field(default=0.02, gt=0)
+    init_std: _Float32 = 0.02
     init_from: str | None = None
     """The run, by id or by the path of its directory, whose trained weights this training begins from."""
 
@@ -100,35 +111,35 @@ class ModelSpec(_Part):
 class TrainingSpec(_Part):
     """How the weights are fitted."""
 
-    steps: int | None = Field(default=None, ge=1)
+    steps: _Count | None = None
     """Optimizer steps; give these or epochs."""
     epochs: float | None = Field(default=None, gt=0)
     """Passes over the packed rows; rounded up to whole steps."""
-    rows: int = Field(default=32, ge=1)
+    rows: _Size = 32
     """Packed rows a step."""
-    row_tokens: int = Field(default=512, ge=2)
+    row_tokens: _Tokens = 512
     """Tokens a row; a longer trace is an error."""
     optimizer: str = "adamw"
     """An optax optimizer by name."""
     optimizer_options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of that optimizer, such as b2 or weight_decay."""
-    learning_rate: float = Field(default=3e-4, gt=0)
+    learning_rate: _Float32 = 3e-4
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     """wsd: warm-up, then constant, then a linear decay over the last decay_steps."""
     final_learning_rate: float = Field(default=0.05, ge=0, le=1)
     """What the schedule ends at, as a fraction of learning_rate."""
-    warmup_steps: int = Field(default=0, ge=0)
-    decay_steps: int | None = Field(default=None, ge=1)
+    warmup_steps: int = Field(default=0, ge=0, le=_MOST)
+    decay_steps: _Count | None = None
     """Of wsd; by default a tenth of the steps."""
-    clip_norm: float | None = Field(default=1.0, gt=0)
+    clip_norm: _Float32 | None = 1.0
     """Global gradient norm is clipped to this."""
     decay_mask: Literal["all", "matrices"] = "all"
     """What weight decay shrinks: every weight, or matrices alone (neither norms nor embeddings)."""
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: _Size = 1
     """Micro-batches that the rows of a step are computed in, one after another; every token weighs the same."""
-    holdout_steps: int = Field(default=50, ge=1)
+    holdout_steps: _Count = 50
     """Where there is a holdout, its loss is measured after every so many steps, and after the last."""
-    early_stopping: int | None = Field(default=None, ge=1)
+    early_stopping: _Count | None = None
     """Stop after so many measurements of the holdout's loss without a new best."""
     keep: Literal["last", "best"] = "last"
     """The weights that the run ends with: those of the last step, or of the lowest holdout loss."""
@@ -136,14 +147,14 @@ class TrainingSpec(_Part):
     """What becomes of a step whose loss or gradient is not finite: training stops, or the step changes nothing."""
     spike: Literal["ignore", "stop", "skip"] = "ignore"
     """What becomes of a step whose loss is over spike_factor times the running mean of those before."""
-    spike_factor: float = Field(default=3.0, gt=1)
-    loss_chunk: int | None = Field(default=None, ge=1)
+    spike_factor: float = Field(default=3.0, gt=1, le=1e30)
+    loss_chunk: _Count | None = None
     """Tokens whose logits are held at once; by default all where they are few, else as many as cost no speed."""
-    steps_per_dispatch: int = Field(default=10, ge=1)
+    steps_per_dispatch: _Count = 10
     """Steps in one compiled call; losses are logged for each of them."""
-    checkpoint_steps: int = Field(default=200, ge=1)
+    checkpoint_steps: _Count = 200
     """A checkpoint is written at the first dispatch end after every so many steps."""
-    keep_checkpoints: int = Field(default=2, ge=1)
+    keep_checkpoints: _Count = 2
     """Of a run that is not finished; older ones are deleted."""
     options: dict[str, Any] = Field(default_factory=dict)
     """For trainers of other packages; the built-in trainer takes none."""
@@ -154,7 +165,18 @@ class TrainingSpec(_Part):
         try:
             canonical_json(value)
         except (TypeError, ValueError):
-            raise ValueError(f"{value!r} holds more than finite numbers, texts, booleans, lists and tables") from None
+            raise ValueError(
+                f"{shown(value)} holds more than finite numbers, texts, booleans, lists and tables"
+            ) from None
+        return value
+
+    @field_validator("optimizer_options")
+    @classmethod
+    def _numbers_fit_the_device(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, number in value.items():
+            most = 1e30 if isinstance(number, float) else _MOST
+            if isinstance(number, int | float) and abs(number) > most:
+                raise ValueError(f"{name} is {shown(number)}, expected at most {most} in 32 bits")
         return value
 
     @model_validator(mode="after")
@@ -186,6 +208,11 @@ class TrainingSpec(_Part):
         """
         # By the number as it is written: as a float, 1.1 times 10 is a little over 11.
         steps = self.steps or math.ceil(Fraction(str(self.epochs)) * rows / self.rows)
+        if steps > _MOST:
+            raise SpecError(
+                f"training.epochs: {self.epochs:g} epochs of {rows} packed rows, {self.rows} a step, are more than "
+                f"{_MOST} steps, the most that are counted; take fewer"
+            )
         if too_long := self._too_long(steps):
             raise SpecError(f"training: {too_long}")
         return steps
@@ -222,8 +249,8 @@ class TrainingSpec(_Part):
 class GenerationSpec(StrictTable):
     """How completions are written: greedy, or sampled where there is a temperature."""
 
-    max_new_tokens: int = Field(default=256, ge=1)
-    rows: int = Field(default=64, ge=1)
+    max_new_tokens: Annotated[int, Field(ge=1, le=2**20)] = 256
+    rows: _Size = 64
     """Prompts decoded at once; short batches are padded, so that it never depends on the number of items."""
     temperature: float = Field(default=0.0, ge=0, le=1e6)
     """Logits are divided by this before a token is drawn; 0 takes the likeliest token."""
@@ -237,7 +264,7 @@ class GenerationSpec(StrictTable):
     """A completion ends before the first of these texts that it would contain."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the draws; each item and repeat has draws of its own, whatever else is in the batch."""
-    repeats: int = Field(default=1, ge=1)
+    repeats: int = Field(default=1, ge=1, le=10_000)
     """Completions an item; several need a temperature."""
 
     @field_validator("temperature")
@@ -284,7 +311,7 @@ class GateSpec(StrictTable):
     metric: str
     evalset: str | None = None
     """Needed where the run has several evalsets."""
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
     """One-sided error rate."""
     margin: float | None = Field(default=None, ge=0)
     """A worsening up to this is allowed (no_worse), or is to be excluded (non_inferior); in the metric's own unit."""
@@ -294,9 +321,9 @@ class GateSpec(StrictTable):
     """A run file, for better."""
     drop: Annotated[float | str | None, expected('a share such as "2%", or a number')] = None
     """What max_drop allows: a share of the reference ("2%"), or a number in the metric's own unit."""
-    confirm: int = Field(default=2, ge=0)
+    confirm: int = Field(default=2, ge=0, le=_MOST_RUNS)
     """Training seeds that no_worse adds before it believes a drop between retrained runs."""
-    runs: int = Field(default=1, ge=1)
+    runs: int = Field(default=1, ge=1, le=_MOST_RUNS)
     """Training seeds on the side of the current run (better: on each side)."""
     unproven: Literal["fail", "skip"] = "fail"
     """What becomes of non_inferior where neither a drop nor its absence is proven."""
@@ -476,7 +503,7 @@ class PredictionsSpec(EvalSpec):
     evalsets: tuple[str, ...] = Field(default=(), max_length=1, strict=False)
     weights: str | None = None
     """Names the weights that wrote them. Two files under one name differ by sampling alone: items are compared."""
-    repeats: int = Field(default=1, ge=1)
+    repeats: int = Field(default=1, ge=1, le=10_000)
     """Completions an item in the file."""
 
 

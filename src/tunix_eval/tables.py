@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from tunix_eval.errors import SpecError, suggestion
+from tunix_eval.figures import bytes_text, printable
 
 _Model = TypeVar("_Model", bound=BaseModel)
 KEY = re.compile(r"[A-Za-z0-9._\-\[\]=,]+")
@@ -38,7 +41,7 @@ def expected(words: str) -> WrapValidator:
         try:
             return accept(value)
         except ValidationError:
-            raise ValueError(f"found {_shown(value)}, expected {words}") from None
+            raise ValueError(f"found {shown(value)}, expected {words}") from None
 
     return WrapValidator(check)
 
@@ -54,11 +57,90 @@ def is_path(reference: str) -> bool:
 
 def resolve_reference(reference: str, folder: Path) -> str:
     """Return a registered name as it is, and a path as an absolute path relative to the folder."""
-    return str((folder / reference).resolve()) if is_path(reference) else reference
+    return str(resolve_path(reference, folder)) if is_path(reference) else reference
+
+
+def resolve_path(path: str, folder: Path) -> Path:
+    """Return an absolute path, relative to the folder. Nothing need be there.
+
+    Raises:
+        SpecError: the system can have no such path.
+    """
+    try:
+        found = (folder / path).resolve()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            found.stat()
+    # A NUL and half a surrogate pair are ValueErrors, a loop of links is a RuntimeError before Python 3.13.
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpecError(f"{shown(path)} is no path that this system can have: {printable(reason)}") from None
+    return found
+
+
+_MOST_BYTES = 2**20
+"""Of a TOML file. The time of parsing grows with the square of what it holds."""
+
+
+def read_table(path: Path, what: str) -> dict[str, Any]:
+    """Read a TOML file; `what` names its kind.
+
+    Raises:
+        SpecError: there is none, or it is no TOML, with line and column where the parser says them.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise SpecError(f"{path}: is no file; expected a {what}")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise SpecError(f"{path}: is longer than {bytes_text(_MOST_BYTES)}; a {what} is shorter")
+        return tomli.loads(data.decode("utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such {what}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except tomli.TOMLDecodeError as error:
+        marked = data.startswith(b"\xef\xbb\xbf")
+        reason = "starts with a byte order mark; save it as UTF-8 without one" if marked else printable(str(error))
+        raise SpecError(f"{path}: {reason}") from None
+    except RecursionError:
+        raise SpecError(f"{path}: {_TOO_DEEP}") from None
+    except ValueError:
+        # The parser leaves this one to Python, which converts no integer of more than 4,300 digits.
+        raise SpecError(f"{path}: an integer has more than 4,300 digits; {_INTEGERS}") from None
+
+
+_MOST_LEVELS = 32
+_TOO_DEEP = f"lists or tables are nested deeper than {_MOST_LEVELS} levels"
+_INTEGERS = "integers have 64 bits"
+
+
+def check_plain(table: Any, *, where: str) -> None:
+    """Refuse what no later stage has a place for: deep nesting, and integers that TOML does not have.
+
+    Raises:
+        SpecError: naming the key.
+    """
+    inside: list[tuple[tuple[Any, ...], Any]] = [((), table)]
+    while inside:
+        parts, value = inside.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            place, location = _place(parts)
+            digits = int(value.bit_length() * 0.30103) + 1
+            raise SpecError(f"{where}: {place}{location}: an integer of about {digits} digits; {_INTEGERS}")
+        if isinstance(value, Mapping | list | tuple) and len(parts) > _MOST_LEVELS:
+            raise SpecError(f"{where}: {printable(str(parts[0]))}: {_TOO_DEEP}")
+        items: Iterable[tuple[Any, Any]] = ()
+        if isinstance(value, Mapping):
+            items = value.items()
+        elif isinstance(value, list | tuple):
+            items = enumerate(value)
+        inside += [((*parts, key), one) for key, one in items]
 
 
 def validated(model: type[_Model], table: Mapping[str, Any], *, where: str) -> _Model:
     """Validate a table, and say every mistake in it with its dotted key, and a suggestion for unknown keys."""
+    check_plain(table, where=where)
     try:
         return model.model_validate(table)
     except ValidationError as error:
@@ -80,18 +162,24 @@ _EXPECTED = {
     "model_type": "a table",
 }
 """What pydantic's types of errors are about, in words of TOML."""
+_LIMITS = {
+    "greater_than": "greater than",
+    "greater_than_equal": "greater than or equal to",
+    "less_than": "less than",
+    "less_than_equal": "less than or equal to",
+}
 _SHOWN_LIMIT = 80
 
 
 def _explain(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
     place, location = _place(detail["loc"])
     if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])
+        key = str(detail["loc"][-1])[:_SHOWN_LIMIT]
         return f"{place}unknown key '{location}'.{suggestion(key, _known_keys(model, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{place}'{location}' is missing"
     place += f"{location}: " if location else ""
-    found = _shown(detail["input"])
+    found = shown(detail["input"])
     if detail["type"] == "literal_error":
         known = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
         meant = f".{suggestion(detail['input'], known)}" if known and isinstance(detail["input"], str) else ""
@@ -99,6 +187,10 @@ def _explain(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
     if detail["type"] in _EXPECTED:
         return f"{place}found {found}, expected {_EXPECTED[detail['type']]}"
     message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] in _LIMITS:
+        # Pydantic writes 1e30 with all of its digits.
+        (limit,) = detail["ctx"].values()
+        message = f"Input should be {_LIMITS[detail['type']]} {f'{limit:g}' if isinstance(limit, float) else limit}"
     return f"{place}{message}" if detail["type"] == "value_error" else f"{place}{message}, found {found}"
 
 
@@ -113,14 +205,18 @@ def _place(parts: tuple[Any, ...]) -> tuple[str, str]:
         if isinstance(part, int):
             place, keys = f"{place}{'.'.join(keys)}, number {part + 1}: ", []
         else:
-            keys.append(str(part))
+            keys.append(cut(str(part)))
     return place, ".".join(keys)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Write a value as a run file would, and cut a long one."""
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= _SHOWN_LIMIT else f"{text[:_SHOWN_LIMIT]}..."
+    return cut(str(value).lower() if isinstance(value, bool) else repr(value))
+
+
+def cut(text: str) -> str:
+    """Write a text in one line for a terminal, and cut a long one."""
+    return printable(text if len(text) <= _SHOWN_LIMIT else f"{text[:_SHOWN_LIMIT]}...")
 
 
 def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:

@@ -314,6 +314,46 @@ def test_a_broken_offer_breaks_only_what_it_offers_and_is_named(project: Project
     project.run("--tunix-train", *workers).assert_outcomes(passed=1)
 
 
+def offering_package(project: Project, name: str, body: str) -> None:
+    """Install a distribution that registers a module under the entry-point group."""
+    project.write(f"site/{name}.py", body)
+    project.write(f"site/{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    project.write(f"site/{name}-1.0.dist-info/entry_points.txt", f"[tunix_eval]\n{name} = {name}\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("import sys\nsys.exit('no GPU')", "SystemExit: no GPU"),
+        ("import pytest\npytest.importorskip('no_such_module')", "Skipped: could not import 'no_such_module'"),
+        ("import pytest\npytest.fail('not here')", "Failed: not here"),
+        ("raise RecursionError('too deep')", "RecursionError: too deep"),
+    ],
+)
+def test_a_package_whose_import_ends_the_process_breaks_only_its_offers(
+    project: Project, monkeypatch: pytest.MonkeyPatch, body: str, reason: str
+) -> None:
+    offering_package(project, "ending", body)
+    monkeypatch.syspath_prepend(project.path / "site")
+    project.test(RUN_TEST)
+    project.run("--tunix-train").assert_outcomes(passed=1)
+    project.write("words.toml", RUN_FILE.replace('"prefix"]', '"its-own"]'))
+    check_line(
+        project.run("--tunix-train"), rf"no scorer named 'its-own'.*plugin ending \(ending 1\.0\) failed: {reason}"
+    )
+
+
+def test_an_offer_that_exits_is_named_with_what_it_offers(project: Project) -> None:
+    offers = "def pytest_tunix_datasets():\n    return {'words': lambda: exit('no licence')}\n"
+    project.write(
+        "conftest.py", f"from tunix_eval_template.hooks import pytest_tunix_tokenizers, pytest_tunix_trainers\n{offers}"
+    )
+    project.write(
+        "sums.toml", RUN_FILE.replace("word-ending-v1", "words").replace('"qa"', '"plain"').replace(', "prefix"', "")
+    )
+    check_line(project.run("--tunix-plan", "sums.toml"), r"dataset 'words' failed: SystemExit: no licence")
+
+
 def test_a_missing_baseline_fails_before_anything_is_trained_for_it(project: Project, workers: tuple[str, ...]) -> None:
     project.test(NO_WORSE)
     message = r"baselines/words/word-ending-heldout\.json: no such baseline; .*--tunix-update-baselines"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli
-
-from tunix_eval.tables import is_path
+from tunix_eval.errors import SpecError
+from tunix_eval.tables import is_path, read_table, resolve_path
 
 _ELSEWHERE = {"__pycache__", "node_modules"}
 
@@ -29,7 +29,9 @@ class Reference:
     def means(self, run_id: str, directory: Path) -> bool:
         """Tell whether it is this run that is named."""
         if is_path(self.text):
-            return (self.folder / self.text).resolve() == directory.resolve()
+            with contextlib.suppress(SpecError):
+                return resolve_path(self.text, self.folder) == directory.resolve()
+            return False
         return bool(self.text) and run_id.startswith(self.text)
 
 
@@ -41,8 +43,8 @@ def references(project: Path, *, besides: Path) -> list[Reference]:
     found = []
     for path in _tables(project, besides.resolve()):
         try:
-            table = tomli.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            table = read_table(path, "run file")
+        except SpecError:
             continue
         model = table.get("model")
         named: list[Any] = [table.get("checkpoint"), model.get("init_from") if isinstance(model, dict) else None]

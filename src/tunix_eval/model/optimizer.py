@@ -14,7 +14,9 @@ import optax  # type: ignore[import-untyped]
 import optax.contrib  # type: ignore[import-untyped]
 
 from tunix_eval.errors import SpecError, suggestion
+from tunix_eval.figures import printable
 from tunix_eval.specs import TrainingSpec
+from tunix_eval.tables import shown
 
 UNUSABLE = {
     "dpsgd": "wants the gradient of every trace by itself",
@@ -37,6 +39,9 @@ _MASKS = ("mask", "weight_decay_mask")
 """What optax calls the argument that says which weights decay."""
 _DECAYS = ("weight_decay", "weight_decay_rate")
 """What it calls the one that says by how much."""
+
+_REFUSALS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, AssertionError, RuntimeError)
+"""What optax and JAX raise for an option that is no use: each optimizer has checks of its own, or none."""
 
 Schedule = Callable[[jax.Array], jax.Array]
 """Steps done (int32 scalar) to learning rate (float32 scalar)."""
@@ -118,8 +123,11 @@ def build_optimizer(training: TrainingSpec, schedule: Schedule) -> optax.Gradien
     try:
         optimizer: optax.GradientTransformation = _function(name)(schedule, **options)
         _try(optimizer)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise SpecError(f"training.optimizer_options: {name} refuses {training.optimizer_options}: {error}") from None
+    except _REFUSALS as error:
+        reason = printable(str(error).partition("\n")[0]) or type(error).__name__
+        raise SpecError(
+            f"training.optimizer_options: {name} refuses {shown(training.optimizer_options)}: {reason}"
+        ) from None
     if training.clip_norm is None:
         return optimizer
     return optax.chain(optax.clip_by_global_norm(training.clip_norm), optimizer)

@@ -129,5 +129,5 @@ class Library:
 def _spec_key(path: Path, said: Any) -> tuple[str, str]:
     try:
         return str(path), canonical_json(said)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(f"overrides of {path}: {error}; expected finite numbers, texts, lists and tables") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tunix_eval.plugin.session import Session
 from tunix_eval.records import Evalset
 from tunix_eval.run_files import run_file_path
 from tunix_eval.specs import AnySpec, GateSpec, PredictionsSpec, RunSpec
-from tunix_eval.tables import resolve_reference, validated
+from tunix_eval.tables import resolve_path, resolve_reference, shown, validated
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,14 @@ def named_spec(session: Session, item: pytest.Item, folder: Path) -> AnySpec | N
     keys = {key: value for key, value in mark.kwargs.items() if key != name}
     if mark.name == "tunix_predictions":
         keys |= {} if repeats is None else {"repeats": repeats}
-        return session.library.predictions_spec((folder / _argument(mark, name)).resolve(), keys)
+        return session.library.predictions_spec(resolve_path(_argument(mark, name), folder), keys)
     path = run_file_path(_argument(mark, name), folder)
     if repeats is not None:
         trains = not isinstance(session.library.spec(path, keys, folder=folder), PredictionsSpec)
-        more = {"generation": {**keys.get("generation", {}), "repeats": repeats}} if trains else {"repeats": repeats}
+        said = keys.get("generation", {})
+        if not isinstance(said, Mapping):
+            raise SpecError(f"marker {mark.name}: generation: found {shown(said)}, expected a table")
+        more = {"generation": {**said, "repeats": repeats}} if trains else {"repeats": repeats}
         keys |= more
     return session.library.spec(path, keys, folder=folder)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import pytest
+
 from tunix_eval.data import (
     BUILTIN_DATASETS,
     BUILTIN_EVALSETS,
@@ -29,8 +31,6 @@ from tunix_eval.scoring import BUILTIN_SCORERS
 from tunix_eval.tables import is_path
 
 if TYPE_CHECKING:
-    import pytest
-
     from tunix_eval.records import Renderer, Scorer, Tokenizer, TokenizerFactory, Trainer
 
 Kind = Literal["dataset", "evalset", "generator", "renderer", "tokenizer", "trainer", "scorer"]
@@ -51,6 +51,8 @@ FILE_TOKENIZERS = {
 """What manifests call the tokenizers of files -> how a run file names one."""
 ENTRY_POINT_GROUP = "tunix_eval"
 _Value = TypeVar("_Value")
+_ENDINGS = (SystemExit, pytest.skip.Exception, pytest.fail.Exception)
+"""What the code of another package may end in that is no Exception. pytest.exit() goes through: it ends the session."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def offered(what: str) -> Iterator[None]:
         yield
     except TunixEvalError:
         raise
-    except Exception as error:
+    except (Exception, *_ENDINGS) as error:
         raise SpecError(f"{what} failed: {type(error).__name__}: {error}") from error
 
 
@@ -177,8 +179,12 @@ class Registry:
 
     def _digest_of(self, module: str, name: str) -> str:
         try:
-            spec = importlib.util.find_spec(module)
-        except ImportError:
+            with offered(f"trainer '{name}' ({module})"):
+                # Finding a module imports the packages that it is in.
+                spec = importlib.util.find_spec(module)
+        except SpecError as error:
+            if not isinstance(error.__cause__, ImportError):
+                raise
             spec = None
         if spec is None or spec.origin is None:
             raise SpecError(f"trainer '{name}' is registered as '{module}', which is not installed")
@@ -234,7 +240,7 @@ class Registry:
     def _call(self, source: str, function: Callable[[], Any]) -> Mapping[str, Any] | None:
         try:
             offered = function()
-        except Exception as error:
+        except (Exception, *_ENDINGS) as error:
             self._broken.append(f"{source} failed: {type(error).__name__}: {error}")
             return None
         if not isinstance(offered, Mapping):
@@ -251,7 +257,7 @@ class Registry:
                 module = entry.load()
                 if not manager.is_registered(module):
                     manager.register(module, name=f"{entry.name} ({distribution})")
-            except Exception as error:
+            except (Exception, *_ENDINGS) as error:
                 self._broken.append(f"plugin {entry.name} ({distribution}) failed: {type(error).__name__}: {error}")
 
 
