@@ -123,7 +123,16 @@ SPLITS = [
         r"\frac{1}{2}",
     ),
     ("last_number", "1 and 1 is 2.5, at most.", ["1 and 1 is 2.5, at most."], "2.5"),
-    ("last_number", "It costs 1,200 dollars.", ["It costs 1,200 dollars."], "1,200"),
+    ("last_number", "It costs 1,200 dollars.", ["It costs 1,200 dollars."], "1,200 dollars"),
+    ("last_number", "The odds are 5/8.", ["The odds are 5/8."], "5/8"),
+    ("last_number", r"It is \frac{5}{8}.", [r"It is \frac{5}{8}."], r"\frac{5}{8}"),
+    ("last_number", "It takes 2 3/4 cups.", ["It takes 2 3/4 cups."], "2 3/4"),
+    ("last_number", "From 1999-2004.", ["From 1999-2004."], "2004"),
+    ("last_number", "A share of 12%.", ["A share of 12%."], "12%"),
+    ("last_number", "It has 2.5e4 cells.", ["It has 2.5e4 cells."], "2.5e4"),
+    ("last_number", "That is $3{,}600.", ["That is $3{,}600."], "$3{,}600"),
+    ("last_number", "It falls to −7.", ["It falls to −7."], "−7"),
+    ("last_number", "It rose by 18 million.", ["It rose by 18 million."], "18 million"),
 ]
 
 

@@ -67,7 +67,7 @@ RULES = [ANSWER, TAGS, WHOLE, FENCED, BOXED, LAST]
         (r"$\frac{3}{4}$", LAST, "stop", r"\frac{3}{4}", "ok"),
         ("hence $x = 3$.", LAST, "stop", "3", "ok"),
         ("50 % of them", LAST, "stop", "50 %", "ok"),
-        ("about 1.5e-3 m", LAST, "stop", "1.5e-3", "ok"),
+        ("about 1.5e-3 m", LAST, "stop", "1.5e-3 m", "ok"),
         ("7 of x2", LAST, "stop", "7", "ok"),
         ("1,23", LAST, "stop", "1,23", "ok"),
         ("so ...5", LAST, "stop", "5", "ok"),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from tunix_eval.quantities import last_number
 from tunix_eval.records import AnswerRule, Completion, ExtractionStatus
-from tunix_eval.scoring.numbers import last_number
 
 ANSWER_RULES: Mapping[str, AnswerRule] = MappingProxyType(
     {
@@ -52,8 +52,7 @@ def extract(
         found = None if stop_reason == "length" else last_number(text)
         if found is None:
             return None, "truncated" if stop_reason == "length" else "none"
-        # A dollar sign behind a number closes a formula.
-        return found[0].strip("$ " if found[0].endswith("$") else " "), "ok"
+        return found.text, "ok"
     count, start = _openings(text, rule)
     closes = rule.kind == "boxed" or bool(rule.close)
     end = _end(text, start, rule) if count and closes else None
@@ -84,7 +83,7 @@ def answer_context(text: str, rule: AnswerRule) -> tuple[str, str, str]:
     """
     if rule.kind == "last_number":
         found = last_number(text)
-        return text[: found.start()] if found else text, "", ""
+        return text[: found.start] if found else text, "", ""
     opening, close = (_BOX, "}") if rule.kind == "boxed" else (rule.open, rule.close)
     count, start = _openings(text, rule)
     if count:

@@ -18,6 +18,7 @@ from tunix_eval.data.reading.lines import Chunk, Progress, Refused
 from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.data.reading.traces import read_source
 from tunix_eval.errors import DataError, SpecError, unknown_name
+from tunix_eval.quantities import last_number
 from tunix_eval.records import Trace
 
 STEP_TYPE = "reasoning"
@@ -25,7 +26,6 @@ STEP_TYPE = "reasoning"
 _FIELDS = tuple(field for field in Trace.__struct_fields__ if field != "trace_version")
 _BOX = "\\boxed{"
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _THINK = re.compile(r"</?think>")
 _decode_any = msgspec.json.Decoder().decode
 
@@ -214,10 +214,10 @@ def _at_box(text: str) -> tuple[str, str]:
 
 
 def _at_last_number(text: str) -> tuple[str, str]:
-    numbers = _NUMBER.findall(text)
-    if not numbers:
+    last = last_number(text)
+    if last is None:
         raise DataError("holds no number; expected the answer to be the last one")
-    return text, numbers[-1].rstrip(",")
+    return text, last.text
 
 
 _SPLITS: Mapping[str, Callable[[str], tuple[str, str]]] = {
