@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunix_eval.errors import unknown_name
+from tunix_eval.thinking import without
 
 if TYPE_CHECKING:
     from tunix_eval.specs import GenerationSpec, ModelSpec, TrainingSpec
@@ -115,13 +116,16 @@ class Dataset:
 class AnswerRule:
     """Where the answer stands in a model turn.
 
-    mark: after the last line start that begins with `open`, up to `close` or the end; an empty `open` stands before
-    the whole text. boxed: in the last `\\boxed{...}`, braces balanced. last_number: the last number in the text.
+    mark: after the last `open`, up to `close` or the end; one without `close` counts where a line begins with it, and
+    an empty one stands before the whole text. boxed: in the last `\\boxed{...}`, braces balanced. last_number: the
+    last number in the text. What is thinking in the text is no answer under any of them.
     """
 
     open: str = ""
     close: str = ""
     kind: Literal["mark", "boxed", "last_number"] = "mark"
+    thinking: str | tuple[str, str] = "known"
+    """How thinking is told: the name of a form or tag, two marks, `known`, `none` (`thinking.find_thinking`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,7 +435,8 @@ class Trainer(Protocol):
 # -------------------------------------------------------------------------------------------------- evaluation
 
 ExtractionStatus = Literal["ok", "none", "several", "truncated", "unclosed"]
-"""ok; no mark found; several marks, the last counts; stopped by length; an opening mark never closed."""
+"""ok; no mark found; several marks, the last counts; stopped by length, or at the end inside the thinking;
+an opening mark never closed."""
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -450,6 +455,13 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     answer_logprobs: tuple[float, ...] | None = None
     """Nats: the log-probability of each token of the expected answer and of the stop token after it, teacher forced
     after what the model wrote up to its answer mark. None where no scorer needs them."""
+    thinking: tuple[tuple[int, int], ...] = ()
+    """Start and end in `text` of each section that is thinking, marks included."""
+
+    @property
+    def said(self) -> str:
+        """The text without its thinking: what a scorer that reads more than the answer reads."""
+        return without(self.text, self.thinking)
 
 
 class Score(msgspec.Struct, frozen=True, gc=False):

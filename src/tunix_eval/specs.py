@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from tunix_eval.digest import canonical_json
 from tunix_eval.errors import SpecError
 from tunix_eval.tables import KEY, StrictTable, expected, shown
+from tunix_eval.thinking import KNOWN, TAG
 
 Style = Literal["numbered", "plain", "tagged", "none"]
 OWN_TRAINER = "flax"
@@ -372,9 +373,26 @@ class EvalSpec(StrictTable):
     """The metrics that are measured; the first is the primary one."""
     answer: AnswerRuleName | None = None
     """Where the answer stands in a completion; by default as the style writes it."""
+    thinking: Annotated[
+        str | Annotated[tuple[str, str], Field(strict=False)],
+        expected('the name of a tag such as "think", two marks, or "none"'),
+    ] = KNOWN
+    """How the thinking of a completion is told from its answer; by default by every form that is known."""
     gates: tuple[GateSpec, ...] = Field(default=(), strict=False)
     correction: Literal["holm"] | None = None
     """Over the p values of this file's gates."""
+
+    @field_validator("thinking")
+    @classmethod
+    def _thinking_has_marks(cls, value: str | tuple[str, str]) -> str | tuple[str, str]:
+        if isinstance(value, str) and not TAG.fullmatch(value):
+            raise ValueError(
+                f"'{value}' is no name of a tag; give one such as \"think\", two marks such as "
+                '["<think>", "</think>"], or "none"'
+            )
+        if isinstance(value, tuple) and (not all(map(str.strip, value)) or value[0].lower() == value[1].lower()):
+            raise ValueError(f"{list(value)} are no two marks; give what opens the thinking, then what closes it")
+        return value
 
     @field_validator("name")
     @classmethod

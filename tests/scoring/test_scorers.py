@@ -66,9 +66,64 @@ def test_symbols_are_not_folded():
     assert exact("x2", expected="x²") == 0.0
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cafe\u0301", "caf\u00e9"),
+        ("\uff18\uff12\uff15", "825"),
+        ("\u22125", "-5"),
+        ("\u20135", "-5"),
+        ("\uff76\uff9e", "\u30ac"),
+        ("\uc11c\uc6b8", "\u1109\u1165\u110b\u116e\u11af"),
+        ("it\u2019s", "it's"),
+        ("\u201cyes\u201d", '"yes"'),
+        ("\u00abyes\u00bb", '"yes"'),
+        ("well\u2010known", "well-known"),
+        ("1914\u20131918", "1914-1918"),
+        ("New\u3000York", "new york"),
+        ("8\u200b25\ufeff", "825"),
+        ("**825**", "825"),
+        ("**825.**", "825"),
+        ("`825`.", "825"),
+    ],
+)
+def test_forms_of_one_text_are_one(text, expected):
+    assert exact(text, expected=expected) == exact(expected, expected=text) == 1.0
+    assert exact(text, expected="x", aliases=(expected,)) == 1.0
+    assert contains(f"It is {text}, of course", expected=expected) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10\u00b2", "102"),
+        ("\u00bd", "1/2"),
+        ("cafe", "caf\u00e9"),
+        ("5", "-5"),
+        ("2**3", "23"),
+    ],
+)
+def test_what_carries_meaning_is_not_folded(text, expected):
+    assert exact(text, expected=expected) == exact(expected, expected=text) == 0.0
+
+
 def test_aliases_are_accepted():
     assert exact("city of light", aliases=("The capital", "City of Light.")) == 1.0
     assert exact("city", aliases=("The capital",)) == 0.0
+
+
+def test_an_answer_is_right_by_itself_or_by_an_alias():
+    """The expected answer counts beside aliases, and a wrong answer does not count because there are some."""
+    assert exact("paris", aliases=("The capital",)) == 1.0
+    assert exact("rome", aliases=("The capital",)) == 0.0
+    assert exact("rome") == 0.0
+
+
+@pytest.mark.parametrize("name", ["exact", "contains"])
+def test_a_scorer_of_right_and_wrong_has_the_bounds_of_both(name):
+    scorer = BUILTIN_SCORERS[name]
+    values = {scorer(item(), said(text)).value for text in ("Paris", "Rome")}
+    assert (scorer.bounds, values) == ((0.0, 1.0), set(scorer.bounds))
 
 
 def test_no_answer_is_zero_even_where_an_alias_is_blank():
@@ -83,7 +138,9 @@ def test_a_lone_stop_can_be_the_answer():
 @settings(deadline=None)
 @given(st.text(min_size=1).filter(str.strip))
 def test_an_answer_is_always_equal_to_itself(text):
-    assert exact(text, expected=text) == 1.0
+    rule = AnswerRule(thinking="none")
+    found = complete("i0", text, rule=rule, stop_reason="stop", tokens=1)
+    assert ExactScorer()(item(expected=text), found).value == 1.0
 
 
 # ------------------------------------------------------------------------------------------------ contains, answer_nll
@@ -357,6 +414,12 @@ def test_name_version_and_parameters_make_the_digest():
     newer = Scorer(raises, tolerance=0.1, unit="m")
     newer.version = "4"
     assert scorer_digest(newer) != scorer_digest(one)
+
+
+def test_the_answer_rule_and_the_thinking_make_the_digest():
+    asked = [(None, "known"), ("boxed", "known"), ("boxed", "none"), ("boxed", ("<a>", "</a>")), (None, "none")]
+    assert len({scorer_digest(ExactScorer(), *one) for one in asked}) == len(asked)
+    assert scorer_digest(ExactScorer()) == scorer_digest(ExactScorer(), *asked[0])
 
 
 def test_parameters_that_are_no_json_are_refused_by_name():

@@ -45,7 +45,7 @@ def comparable_baseline(session: Session, spec: AnySpec, evalset: Evalset, metri
         baseline,
         evalset_sha256=evalset.sha256,
         prompts_sha256=_prompts_sha256(session, spec, evalset),
-        scorer_sha256=scorer_digest(scorer, spec.answer),
+        scorer_sha256=scorer_digest(scorer, spec.answer, spec.thinking),
         metric=metric,
         item_ids=[str(item.id) for item in evalset.items],
         path=path,
@@ -73,7 +73,10 @@ def update_baseline(session: Session, spec: AnySpec, evalset: Evalset) -> None:
             evalset=evalset.name,
             evalset_sha256=evalset.sha256,
             prompts_sha256=evaluations[0].prompts_sha256,
-            scorers={name: (scorer_digest(one, spec.answer), one.lower_is_better) for name, one in scorers.items()},
+            scorers={
+                name: (scorer_digest(one, spec.answer, spec.thinking), one.lower_is_better)
+                for name, one in scorers.items()
+            },
             runs=[(_provenance(one), found.scored) for one, found in zip(sources, evaluations, strict=True)],
             created_at=datetime.now(UTC).replace(microsecond=0),
         )

@@ -42,12 +42,15 @@ from tunix_eval.scoring import (
 )
 from tunix_eval.statistics import measured_mean
 from tunix_eval.store import EvalManifest, ScorerRecord, Store, pretty_json, read_eval_manifest, write_atomic
+from tunix_eval.thinking import opens_thinking
 
 Weights = Literal["initial", "final"]
 LOGPROBS = "answer_logprobs"
 """What a scorer says that it needs, where it needs log-probabilities."""
 ANSWERS_AT_ONCE = 256
 """Answers whose log-probabilities are asked for in one call; between two of them it can be stopped."""
+_TAIL = 64
+"""Tokens at the end of a prompt that hold an opening mark of a thinking section, where it ends with one."""
 Progress = Callable[[Literal["completion", "answer"], int], AbstractContextManager[Callable[[int], None]]]
 """Takes what is about to be computed, and how many; what is told how many are done may stop it by raising."""
 
@@ -71,6 +74,13 @@ class Question:
     def prompts(self) -> list[TokenArray]:
         """Every item's prompt, once for each repeat."""
         return [prompt for prompt in self.item_prompts for _ in range(self.run.generation.repeats)]
+
+    @cached_property
+    def opened(self) -> list[bool]:
+        """Whether each prompt opens a thinking section, so that the reply begins inside it."""
+        tokenizer, thinking = self.run.format.tokenizer, self.run.rule.thinking
+        opened = [opens_thinking(tokenizer.decode(ids[-_TAIL:].tolist()), thinking) for ids in self.item_prompts]
+        return [one for one in opened for _ in range(self.run.generation.repeats)]
 
     @property
     def item_repeats(self) -> list[tuple[str, int]]:
@@ -150,7 +160,7 @@ def written(
 
     generations = store.cached(question.key(), Generation, len(question.prompts), generate, run_id=run.run_id)
     completions = []
-    for (item_id, repeat), generation in zip(question.item_repeats, generations, strict=True):
+    for (item_id, repeat), opened, generation in zip(question.item_repeats, question.opened, generations, strict=True):
         text, generation = cut(generation, tokenizer, stops)
         completions.append(
             complete(
@@ -160,6 +170,7 @@ def written(
                 stop_reason=generation.stop_reason,
                 tokens=len(generation.ids),
                 repeat=repeat,
+                opened=opened,
             )
         )
     return _with_logprobs(question, completions, store=store, load=load, progress=progress) if logprobs else completions
@@ -172,8 +183,8 @@ def _with_logprobs(
     form, rule = question.run.format, question.run.rule
     expected = {str(item.id): item.expected_answer for item in question.evalset.items}
     sequences, counts = [], []
-    for prompt, completion in zip(question.prompts, completions, strict=True):
-        context, lead, tail = answer_context(completion.text, rule)
+    for prompt, opened, completion in zip(question.prompts, question.opened, completions, strict=True):
+        context, lead, tail = answer_context(completion.text, rule, opened=opened)
         ids, count = encode_answer(
             prompt,
             context=f"{context}{lead}",
@@ -289,7 +300,7 @@ def record(evaluation: Evaluation) -> None:
         answer=asdict(source.rule),
         scorers={
             metric: ScorerRecord(
-                sha256=scorer_digest(scorer, source.spec.answer),
+                sha256=scorer_digest(scorer, source.spec.answer, source.spec.thinking),
                 lower_is_better=scorer.lower_is_better,
                 bounds=_finite(getattr(scorer, "bounds", None)),
             )

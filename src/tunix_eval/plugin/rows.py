@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -95,10 +96,12 @@ def warnings_of(evaluation: Evaluation) -> list[str]:
     card, source = evaluation.card, evaluation.source
     where, total = f"{source.spec.name} on {evaluation.evalset.name}", len(evaluation.scored)
     found = []
-    cut = card.extraction.get("truncated", 0)
-    if cut:
+    truncated = Counter(one.completion.stop_reason for one in evaluation.scored if one.completion.status == "truncated")
+    if cut := truncated["length"]:
         limit = f" at max_new_tokens = {source.generation.max_new_tokens}" if isinstance(source, Run) else ""
         found.append(f"{where}: {cut} of {total} replies were cut{limit}")
+    if ended := truncated["stop"]:
+        found.append(f"{where}: {ended} of {total} replies ended inside their thinking")
     missing = [f"{card.extraction[status]} {status}" for status in ("none", "unclosed") if card.extraction.get(status)]
     if missing:
         found.append(f"{where}: replies without an answer, of {total}: {', '.join(missing)}")

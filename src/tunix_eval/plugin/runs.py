@@ -61,7 +61,7 @@ class Runs:
 
     def prepared(self, spec: RunSpec) -> Prepared:
         """Return a spec with its data."""
-        judging = {"evalsets", "gates", "generation", "scorers", "answer", "correction"}
+        judging = {"evalsets", "gates", "generation", "scorers", "answer", "thinking", "correction"}
         key = canonical_json(spec.model_dump(mode="json", exclude=judging))
         if key not in self._prepared:
             holdout = self.library.dataset(spec.holdout) if isinstance(spec.holdout, str) else None
@@ -146,7 +146,7 @@ class Runs:
 
     def _kept(self, spec: RunSpec, run_id: str, find: Callable[[], tuple[RunManifest, str]]) -> Run:
         """Return a spec's run, found and reported once."""
-        key = canonical_json([run_id, spec.name, spec.generation.model_dump(mode="json"), spec.answer])
+        key = canonical_json([run_id, spec.name, spec.generation.model_dump(mode="json"), spec.answer, spec.thinking])
         if key not in self._sources:
             manifest, action = find()
             self._sources[key] = run = self._opened(spec, manifest)

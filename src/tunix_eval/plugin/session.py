@@ -82,7 +82,7 @@ class Session(Runs):
             RunStoppedError: something asked its generation to stop.
         """
         spec = source.spec
-        asked = spec.model_dump(mode="json", include={"generation", "scorers", "answer", "repeats"})
+        asked = spec.model_dump(mode="json", include={"generation", "scorers", "answer", "thinking", "repeats"})
         where = [source.run_id, source.kind, spec.name, source.seed, source.weights_sha256]
         key = canonical_json([where, evalset.name, evalset.sha256, asked, weights])
         if key not in self._evaluations:

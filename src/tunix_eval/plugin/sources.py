@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from tunix_eval.scoring import ANSWER_RULES, complete
 from tunix_eval.specs import CheckpointSpec, GenerationSpec, ModelSpec, PredictionsSpec, RunSpec, TrainingSpec
 from tunix_eval.store import RunManifest, Store, read_manifest
 from tunix_eval.tables import is_path
+from tunix_eval.thinking import closes_unopened
 
 Kind = Literal["training", "checkpoint", "predictions"]
 
@@ -87,7 +88,8 @@ class Run:
     @property
     def rule(self) -> AnswerRule:
         """Where the answer stands in a completion."""
-        return ANSWER_RULES[self.spec.answer] if self.spec.answer else self.format.mark
+        rule = ANSWER_RULES[self.spec.answer] if self.spec.answer else self.format.mark
+        return replace(rule, thinking=self.spec.thinking)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -170,7 +172,7 @@ class PredictionsFile:
     @property
     def rule(self) -> AnswerRule:
         """Where the answer stands in a completion: by default all of it is the answer."""
-        return ANSWER_RULES[self.spec.answer or "text"]
+        return replace(ANSWER_RULES[self.spec.answer or "text"], thinking=self.spec.thinking)
 
     @cached_property
     def keys_taken(self) -> str:
@@ -181,12 +183,25 @@ class PredictionsFile:
     def completions(self, evalset: Evalset) -> list[Completion]:
         """Return every item's completions with the answers found in them.
 
+        Where replies end a thinking section that they did not begin, their prompts began it: a reply that was cut
+        before it ended one was cut inside it.
+
         Raises:
             DataError: predictions for unknown items, or items without a prediction.
         """
         matched = match_predictions(self.predictions, evalset, repeats=self.spec.repeats, source=self.spec.predictions)
+        rule = self.rule
+        prompted = any(closes_unopened(one.text, rule.thinking) for one in matched)
         return [
-            complete(one.item_id, one.text, rule=self.rule, stop_reason=one.stop_reason, tokens=None, repeat=one.repeat)
+            complete(
+                one.item_id,
+                one.text,
+                rule=rule,
+                stop_reason=one.stop_reason,
+                tokens=None,
+                repeat=one.repeat,
+                opened=prompted and one.stop_reason == "length",
+            )
             for one in matched
         ]
 

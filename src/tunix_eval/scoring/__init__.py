@@ -1,7 +1,8 @@
 """Scoring: from a completion's text to an answer, its scores, and the scorecard of an evalset."""
 
+from tunix_eval.answers import ANSWER_RULES
 from tunix_eval.scoring.evalfile import eval_text, read_eval
-from tunix_eval.scoring.extraction import ANSWER_RULES, answer_context, complete, extract
+from tunix_eval.scoring.extraction import answer_context, complete, extract
 from tunix_eval.scoring.numeric import NumericScorer
 from tunix_eval.scoring.scorecard import make_scorecard, scorecard_text
 from tunix_eval.scoring.scorers import (

@@ -27,6 +27,8 @@ class EvalMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Scorer -> why there is no score, or what else it had to say."""
     answer_logprobs: tuple[float | None, ...] | None = None
     """Nats; null is minus infinity, which JSON cannot hold."""
+    thinking: tuple[tuple[int, int], ...] = ()
+    """Start and end of each section of the response that is thinking."""
 
 
 class EvalLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +107,7 @@ def _line(one: ScoredItem) -> EvalLine:
             messages=item.messages,
             notes={name: score.note for name, score in one.scores.items() if score.note},
             answer_logprobs=completion.answer_logprobs,
+            thinking=completion.thinking,
         ),
     )
 
@@ -133,6 +136,7 @@ def _scored_item(line: EvalLine) -> ScoredItem:
             tokens=metadata.tokens,
             repeat=metadata.repeat,
             answer_logprobs=_nats(metadata.answer_logprobs),
+            thinking=metadata.thinking,
         ),
         scores={name: Score(value, metadata.notes.get(name, "")) for name, value in line.scores.items()},
     )

@@ -1,41 +1,27 @@
-"""Where the answer stands in what a model wrote."""
+"""The answer in what a model wrote, and how it was found."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
 
+from tunix_eval.answers import BOX, answer_at, find_answer
 from tunix_eval.quantities import last_number
 from tunix_eval.records import AnswerRule, Completion, ExtractionStatus
+from tunix_eval.thinking import Thinking, blanked, find_thinking
 
-ANSWER_RULES: Mapping[str, AnswerRule] = MappingProxyType(
-    {
-        "answer": AnswerRule("Answer:"),
-        "hashes": AnswerRule("####"),
-        "boxed": AnswerRule(kind="boxed"),
-        "tags": AnswerRule("<answer>", "</answer>"),
-        "last_number": AnswerRule(kind="last_number"),
-        "text": AnswerRule(),
-    }
-)
-"""The rules that a run file can name."""
-
-_BOX = "\\boxed{"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 def extract(
-    text: str, rule: AnswerRule, *, stop_reason: Literal["stop", "length"]
+    text: str, rule: AnswerRule, *, stop_reason: Literal["stop", "length"], opened: bool = False
 ) -> tuple[str | None, ExtractionStatus]:
     r"""Return the answer, stripped, and how it was found.
 
-    A mark counts where a line begins with it, exactly as written. The last one opens the answer, which runs to
-    the rule's `close`, or without one to the end of the text; an empty `open` stands before the whole text. A box
-    counts wherever it stands. A text cut off by length has no answer, unless its last opening is closed, which
-    shows that the answer is complete. Several numbers are no flaw under last_number.
+    What stands in a thinking section is no answer, and a text that ends inside one is truncated; `opened` says that it
+    begins in one. The last opening of an answer counts (`answers.find_answer`). The answer runs to what closes it, or
+    without such to the end of the text; an empty one is none. A text cut off by length has no answer, unless its last
+    opening is closed, which shows that the answer is complete. Several numbers are no flaw under last_number.
 
     >>> extract("3+4=7\nAnswer: 7", AnswerRule("Answer:"), stop_reason="stop")
     ('7', 'ok')
@@ -43,34 +29,45 @@ def extract(
     (None, 'truncated')
     >>> extract("<answer>7</answer> and more", AnswerRule("<answer>", "</answer>"), stop_reason="length")
     ('7', 'ok')
-    >>> extract(r"so \boxed{\frac{3}{4}}.", AnswerRule(kind="boxed"), stop_reason="stop")
+    >>> extract(r"<think>\boxed{12}?</think> so \boxed{\frac{3}{4}}.", AnswerRule(kind="boxed"), stop_reason="stop")
     ('\\frac{3}{4}', 'ok')
     >>> extract("3 times 275 is 825.", AnswerRule(kind="last_number"), stop_reason="stop")
     ('825', 'ok')
     """
-    if rule.kind == "last_number":
-        found = None if stop_reason == "length" else last_number(text)
-        if found is None:
-            return None, "truncated" if stop_reason == "length" else "none"
-        return found.text, "ok"
-    count, start = _openings(text, rule)
-    closes = rule.kind == "boxed" or bool(rule.close)
-    end = _end(text, start, rule) if count and closes else None
-    if end is None and stop_reason == "length":
+    return _extract(text, rule, stop_reason, find_thinking(text, rule.thinking, opened=opened))
+
+
+def _extract(
+    text: str, rule: AnswerRule, stop_reason: Literal["stop", "length"], thinking: Thinking
+) -> tuple[str | None, ExtractionStatus]:
+    said, cut = blanked(text, thinking.spans), stop_reason == "length"
+    if thinking.open:
         return None, "truncated"
-    if not count:
+    if rule.kind == "last_number":
+        number = None if cut else last_number(said)
+        if number is None:
+            return None, "truncated" if cut else "none"
+        return number.text, "ok"
+    found = find_answer(said, rule)
+    closes = rule.kind == "boxed" or bool(rule.close)
+    if cut and (found is None or not closes or found.end is None):
+        return None, "truncated"
+    if found is None:
         return None, "none"
-    if closes and end is None:
+    if found.end is None:
         return None, "unclosed"
-    return text[start:end].strip(), "several" if count > 1 else "ok"
+    if not (answer := answer_at(text, found, thinking.spans)):
+        return None, "truncated" if cut else "none"
+    return answer, "several" if found.marks > 1 else "ok"
 
 
-def answer_context(text: str, rule: AnswerRule) -> tuple[str, str, str]:
+def answer_context(text: str, rule: AnswerRule, *, opened: bool = False) -> tuple[str, str, str]:
     r"""Return what an expected answer is put between, to be judged where the model would have written its own.
 
-    The context ends with the last opening mark of the text, or with one that is added on a line of its own; the
-    lead stands between mark and answer, the tail behind the answer. Under last_number the context is the text up to
-    its last number.
+    The context ends with the last opening mark of the text outside of its thinking, or with one that is added on a
+    line of its own; the lead stands between mark and answer, the tail behind the answer. Where the whole text is the
+    answer, the context is its thinking. Under last_number the context is the text up to its last number. A thinking
+    section in which the text ends is closed first.
 
     >>> answer_context("3+4=7\nAnswer: 8", AnswerRule("Answer:"))
     ('3+4=7\nAnswer:', ' ', '')
@@ -81,16 +78,25 @@ def answer_context(text: str, rule: AnswerRule) -> tuple[str, str, str]:
     >>> answer_context("3+4 is 8.", AnswerRule(kind="last_number")), answer_context("8", AnswerRule())
     (('3+4 is ', '', ''), ('', '', ''))
     """
+    thinking = find_thinking(text, rule.thinking, opened=opened)
+    if thinking.open:
+        text = f"{text}\n{thinking.close}\n"
+        thinking = find_thinking(text, rule.thinking, opened=opened)
+    said, thought = blanked(text, thinking.spans), thinking.spans[-1][1] if thinking.spans else 0
     if rule.kind == "last_number":
-        found = last_number(text)
-        return text[: found.start] if found else text, "", ""
-    opening, close = (_BOX, "}") if rule.kind == "boxed" else (rule.open, rule.close)
-    count, start = _openings(text, rule)
-    if count:
-        context = text[:start]
+        number = last_number(said)
+        return text[: number.start] if number else text, "", ""
+    opening, close = (BOX, "}") if rule.kind == "boxed" else (rule.open, rule.close)
+    if not opening:
+        return text[: len(text) - len(said[thought:].lstrip())] if thought else "", "", close
+    found = find_answer(said, rule)
+    if found is not None:
+        context = text[: found.start]
     else:
         context = f"{text}\n{opening}" if text and not text.endswith("\n") else f"{text}{opening}"
-    return context, " " if opening and not close and not opening[-1].isspace() else "", close
+    if found is not None and found.heading:
+        return context, "\n", ""
+    return context, " " if not close and not opening[-1].isspace() else "", close
 
 
 def complete(
@@ -101,13 +107,16 @@ def complete(
     stop_reason: Literal["stop", "length"],
     tokens: int | None,
     repeat: int = 0,
+    opened: bool = False,
 ) -> Completion:
-    """Return what a model wrote for an item together with its answer.
+    """Return what a model wrote for an item together with its thinking and its answer.
 
-    Half a surrogate pair, which no file can hold, becomes U+FFFD.
+    `opened` says that the prompt opened a thinking section. Half a surrogate pair, which no file can hold, becomes
+    U+FFFD.
     """
     text = without_surrogates(text)
-    answer, status = extract(text, rule, stop_reason=stop_reason)
+    thinking = find_thinking(text, rule.thinking, opened=opened)
+    answer, status = _extract(text, rule, stop_reason, thinking)
     return Completion(
         item_id=item_id,
         text=text,
@@ -116,32 +125,10 @@ def complete(
         stop_reason=stop_reason,
         tokens=tokens,
         repeat=repeat,
+        thinking=thinking.spans,
     )
 
 
 def without_surrogates(text: str) -> str:
     """Put U+FFFD in place of each half of a surrogate pair, which no file can hold."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
-
-
-def _openings(text: str, rule: AnswerRule) -> tuple[int, int]:
-    """Return how many marks or boxes open an answer, and where the last of them has it begin."""
-    if rule.kind == "boxed":
-        return text.count(_BOX), text.rfind(_BOX) + len(_BOX)
-    if not rule.open:
-        return 1, 0
-    lines, mark = f"\n{text}", f"\n{rule.open}"
-    return lines.count(mark), lines.rfind(mark) + len(rule.open)
-
-
-def _end(text: str, start: int, rule: AnswerRule) -> int | None:
-    """Return where an answer ends that has to be closed, or None where it is not."""
-    if rule.kind == "mark":
-        end = text.find(rule.close, start)
-        return None if end < 0 else end
-    depth = 1
-    for found in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
-        if depth == 0:
-            return found.start()
-    return None

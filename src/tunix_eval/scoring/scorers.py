@@ -11,20 +11,23 @@ from typing import Any
 
 from tunix_eval.digest import sha256_json
 from tunix_eval.errors import DataError, SpecError
+from tunix_eval.folding import folded
 from tunix_eval.records import Completion, EvalItem, Score, ScoredItem, Scorer
 from tunix_eval.scoring.extraction import without_surrogates
 from tunix_eval.scoring.numeric import NumericScorer
+from tunix_eval.thinking import KNOWN
 
 
 class ExactScorer:
     """1 where the answer is the expected one or an alias of it, else 0; no answer is 0.
 
-    Case, white space and one full stop at the end do not count.
+    Case, white space, one full stop at the end, Markdown's emphasis around the whole, and what `folding.folded` folds
+    (Unicode form, width, quotes, dashes, the minus sign) do not count.
     """
 
     def __init__(self) -> None:
         self.name = "exact"
-        self.version = "1"
+        self.version = "2"
         self.lower_is_better = False
         self.bounds = (0.0, 1.0)
         self.parameters: Mapping[str, Any] = MappingProxyType({})
@@ -45,20 +48,20 @@ class ExactScorer:
 class ContainsScorer:
     """1 where the expected answer or an alias stands in the completion as whole words, else 0.
 
-    The whole completion is searched, also one that was cut off, not the answer found in it; both are normalised as
-    for `exact`. 825 stands neither in 8250 nor in 3.825, 825.5 and -825.
+    The whole completion but its thinking is searched, also one that was cut off, not the answer found in it; both are
+    normalised as for `exact`. 825 stands neither in 8250 nor in 3.825, 825.5 and -825.
     """
 
     def __init__(self) -> None:
         self.name = "contains"
-        self.version = "1"
+        self.version = "2"
         self.lower_is_better = False
         self.bounds = (0.0, 1.0)
         self.parameters: Mapping[str, Any] = MappingProxyType({})
 
     def __call__(self, item: EvalItem, completion: Completion) -> Score:
         """Score one completion."""
-        text = _normalised(completion.text)
+        text = _normalised(completion.said)
         wanted = filter(None, map(_normalised, (item.expected_answer, *item.aliases)))
         return _RIGHT if any(_holds(text, one) for one in wanted) else _WRONG
 
@@ -72,7 +75,7 @@ class AnswerNllScorer:
 
     def __init__(self) -> None:
         self.name = "answer_nll"
-        self.version = "1"
+        self.version = "2"
         self.lower_is_better = True
         self.bounds = (0.0, math.inf)
         self.needs = ("answer_logprobs",)
@@ -117,15 +120,21 @@ def score_items(
     ]
 
 
-def scorer_digest(scorer: Scorer, answer: str | None = None) -> str:
-    """Return the digest of a scorer's name, version and parameters, and of the answer rule that a run file names.
+def scorer_digest(scorer: Scorer, answer: str | None = None, thinking: str | tuple[str, str] = KNOWN) -> str:
+    """Return the digest of a scorer's name, version and parameters, and of what a run file says of its answers.
+
+    Args:
+        scorer: the scorer.
+        answer: the rule that the run file names, if any.
+        thinking: how thinking is told from answering.
 
     Raises:
         SpecError: the parameters are no JSON values.
     """
     try:
         table = {"name": scorer.name, "version": scorer.version, "parameters": dict(scorer.parameters)}
-        return sha256_json(table if answer is None else table | {"answer": answer})
+        said = {} if answer is None else {"answer": answer}
+        return sha256_json(table | said | ({} if thinking == KNOWN else {"thinking": thinking}))
     except (TypeError, ValueError) as error:
         raise SpecError(
             f"scorer '{scorer.name}': parameters are no JSON values ({error}); use numbers and text"
@@ -228,13 +237,16 @@ def _holds(text: str, wanted: str) -> bool:
 
 
 def _normalised(text: str) -> str:
-    """Fold case, white space and one full stop at the end; a lone stop stays.
+    """Fold a text, take off one full stop at its end and Markdown's emphasis around it; a lone stop stays.
 
-    >>> _normalised(" The  Answer. "), _normalised(".")
-    ('the answer', '.')
+    >>> _normalised(" The  Answer. "), _normalised("**825.**"), _normalised(".")
+    ('the answer', '825', '.')
     """
-    folded = " ".join(text.split()).casefold()
-    return folded.removesuffix(".").rstrip() or folded
+    plain = folded(text)
+    plain = plain.removesuffix(".").rstrip() or plain
+    if emphasised := _EMPHASISED.fullmatch(plain):
+        plain = emphasised[2].removesuffix(".").strip() or plain
+    return plain
 
 
 _RIGHT, _WRONG = Score(1.0), Score(0.0)
@@ -242,4 +254,5 @@ _UNBOUNDED = (-math.inf, math.inf)
 _LARGEST = 1e100
 """A value of greater magnitude counts as not measured: sums of squares of such may overflow."""
 _WORD_BEFORE, _WORD_AFTER = re.compile(r"\w\Z"), re.compile(r"\w")
-_NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\w|\d[.,]|(?<!\w)[-−])\Z"), re.compile(r"\w|[.,]\d")
+_EMPHASISED = re.compile(r"(\*{1,3}|`{1,3})([^*`]+)\1")
+_NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\w|\d[.,]|(?<!\w)-)\Z"), re.compile(r"\w|[.,]\d")

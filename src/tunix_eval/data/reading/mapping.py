@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from tunix_eval.answers import ANSWER_RULES, answer_at, find_answer
 from tunix_eval.data.reading.dotted import remove_at, value_at
 from tunix_eval.data.reading.explain import explain, one_line
 from tunix_eval.data.reading.jsonl import encode, line_flaw, same_json
@@ -19,14 +19,12 @@ from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.data.reading.traces import read_source
 from tunix_eval.errors import DataError, SpecError, unknown_name
 from tunix_eval.quantities import last_number
-from tunix_eval.records import Trace
+from tunix_eval.records import AnswerRule, Trace
+from tunix_eval.thinking import Thinking, blanked, find_thinking, unmarked
 
 STEP_TYPE = "reasoning"
 """Of steps that were text."""
 _FIELDS = tuple(field for field in Trace.__struct_fields__ if field != "trace_version")
-_BOX = "\\boxed{"
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_THINK = re.compile(r"</?think>")
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -46,8 +44,9 @@ def map_records(
         path: the file.
         fields: field of a trace -> key of the file, with dots where it stands in an object of the line. A field that
             is not named is read from the key of its own name, where there is one. All other keys are kept below meta.
-        split: how the text of `final_answer` holds the reasoning and then the answer: `hashes`, `answer` and `tags`
-            cut it at the last mark; under `boxed` and `last_number` all of it is the reasoning.
+        split: how the text of `final_answer` holds the reasoning and then the answer, by the answer rule of that
+            name: `hashes`, `answer` and `tags` cut it at the last mark outside of its thinking; under `boxed` and
+            `last_number` all of it is the reasoning. The marks of thinking go.
         source: goes to meta.source; what the line has there moves to meta.original_source.
         lenient: give bad lines back instead of refusing the file.
         name: what errors call the file, by default its path.
@@ -185,46 +184,46 @@ def _step(k: int, entry: Any) -> Any:
     return {"i": k, "type": STEP_TYPE} | entry if isinstance(entry, dict) else entry
 
 
-def _at_mark(mark: str) -> Callable[[str], tuple[str, str]]:
+def _at_answer(name: str, missing: str) -> Callable[[str], tuple[str, str]]:
+    """Return what splits a text where the answer rule of that name finds the answer, and without its thinking's marks.
+
+    Of a box, the whole text is the reasoning.
+    """
+    rule = ANSWER_RULES[name]
+
     def split(text: str) -> tuple[str, str]:
-        before, found, after = f"\n{text}".rpartition(f"\n{mark}")
-        if not found:
-            raise DataError(f"no line begins with {mark}; expected the reasoning, then {mark} and the answer")
-        return before, after.strip()
+        thinking = _ended_thinking(text, rule)
+        found = find_answer(blanked(text, thinking.spans), rule)
+        if found is None or found.end is None:
+            raise DataError(missing)
+        reasoning = text if rule.kind == "boxed" else text[: found.mark]
+        return unmarked(reasoning, rule.thinking), answer_at(text, found, thinking.spans)
 
     return split
 
 
-def _at_tags(text: str) -> tuple[str, str]:
-    before, found, after = text.rpartition("<answer>")
-    answer, closed, _ = after.partition("</answer>")
-    if not found or not closed:
-        raise DataError("has no <answer>...</answer>; expected the reasoning, then the answer between these tags")
-    return _THINK.sub("", before), answer.strip()
-
-
-def _at_box(text: str) -> tuple[str, str]:
-    start, depth = text.rfind(_BOX) + len(_BOX), 1
-    if _BOX in text:
-        for brace in _BRACE.finditer(text, start):
-            depth += {"{": 1, "}": -1}.get(brace[0], 0)
-            if depth == 0:
-                return text, text[start : brace.start()].strip()
-    raise DataError("has no \\boxed{...}; expected the answer in one")
-
-
 def _at_last_number(text: str) -> tuple[str, str]:
-    last = last_number(text)
+    rule = ANSWER_RULES["last_number"]
+    last = last_number(blanked(text, _ended_thinking(text, rule).spans))
     if last is None:
         raise DataError("holds no number; expected the answer to be the last one")
-    return text, last.text
+    return unmarked(text, rule.thinking), last.text
+
+
+def _ended_thinking(text: str, rule: AnswerRule) -> Thinking:
+    thinking = find_thinking(text, rule.thinking)
+    if thinking.open:
+        raise DataError(f"ends inside its thinking, before {thinking.close}; expected an answer behind it")
+    return thinking
 
 
 _SPLITS: Mapping[str, Callable[[str], tuple[str, str]]] = {
-    "hashes": _at_mark("####"),
-    "answer": _at_mark("Answer:"),
-    "tags": _at_tags,
-    "boxed": _at_box,
+    "hashes": _at_answer("hashes", "no line begins with ####; expected the reasoning, then #### and the answer"),
+    "answer": _at_answer("answer", "no line begins with Answer:; expected the reasoning, then Answer: and the answer"),
+    "tags": _at_answer(
+        "tags", "has no <answer>...</answer>; expected the reasoning, then the answer between these tags"
+    ),
+    "boxed": _at_answer("boxed", "has no \\boxed{...}; expected the answer in one"),
     "last_number": _at_last_number,
 }
 SPLIT_RULES = tuple(_SPLITS)

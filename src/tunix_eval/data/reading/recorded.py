@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from tunix_eval.answers import find_answer
 from tunix_eval.data.reading.traces import checked_traces
 from tunix_eval.errors import DataError, unknown_name
 from tunix_eval.records import AnswerRule, EvalItem, Step, Trace
+from tunix_eval.thinking import blanked, find_thinking, unmarked
 
 _NUMBER = re.compile(r"(\d+)\. ")
 
@@ -79,7 +81,8 @@ def _why_not(line: Mapping[str, Any], score: float | None, scorer: str, only: st
 
 def _trace(line: Mapping[str, Any], item: EvalItem, origin: dict[str, Any], answer: AnswerRule) -> Trace:
     text = line["generated_response"]
-    steps = _steps(_before(text, line["extracted_answer"], answer)) or [text.strip()]
+    before = _before(text, line["extracted_answer"], answer)
+    steps = _steps(unmarked(before, answer.thinking).strip("\n")) or [unmarked(text, answer.thinking).strip()]
     known = {name: getattr(item, name) for name in ("category", "difficulty", "section")}
     return Trace(
         trace_version="1.0",
@@ -95,7 +98,8 @@ def _trace(line: Mapping[str, Any], item: EvalItem, origin: dict[str, Any], answ
 def _before(text: str, found: str, answer: AnswerRule) -> str:
     """Return what stands before the answer: before its mark, or all but a last line that is nothing but the answer."""
     if answer.kind == "mark" and answer.open:
-        return text[: max(f"\n{text}".rfind(f"\n{answer.open}"), 0)]
+        place = find_answer(blanked(text, find_thinking(text, answer.thinking).spans), answer)
+        return text[: place.mark if place else 0]
     head, _, last = text.rstrip().rpartition("\n")
     bare = last.strip().removeprefix("\\boxed{").removesuffix("}").strip()
     return head if bare == found.strip() else text
@@ -105,7 +109,7 @@ def _steps(text: str) -> list[str]:
     lines = text.split("\n")
     if lines[0] == "Reasoning:":
         return _numbered(lines[1:])
-    return [line for line in lines if line.strip() and line not in {"<think>", "</think>"}]
+    return [line for line in lines if line.strip()]
 
 
 def _numbered(lines: Sequence[str]) -> list[str]:
