@@ -39,9 +39,24 @@ def test_nan_has_no_digest() -> None:
         sha256_json({"loss": float("nan")})
 
 
-@pytest.mark.parametrize("same", ["what is 2+2?", " What  is\n2+2? ", "WHAT IS 2+2?", "what is\u00a02+2?"])
+@pytest.mark.parametrize(
+    "same",
+    [
+        "what is 2+2?",
+        " What  is\n2+2? ",
+        "WHAT IS 2+2?",
+        "what is\u00a02+2?",
+        "What is \uff12+2?",
+        "What is 2+2\ufe56",
+        "What\u200b is 2+2?",
+    ],
+)
 def test_prompts_that_differ_in_form_only_are_one(same: str) -> None:
     assert prompt_digest(same) == prompt_digest("What is 2+2?")
+
+
+def test_quotes_and_dashes_do_not_make_another_prompt() -> None:
+    assert prompt_digest("Is \u201c\u22125\u201d Tom\u2019s?") == prompt_digest('Is "-5" Tom\'s?')
 
 
 def test_prompts_that_differ_are_two() -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import unicodedata
 from pathlib import Path
 from typing import Any
 
-_SPACE = re.compile(r"\s+")
+from tunix_eval.folding import normalised_prompt
 
 
 def canonical_json(value: Any) -> str:
@@ -45,16 +43,6 @@ def sha256_source(path: Path) -> str:
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     root = path if path.is_dir() else path.parent
     return sha256_json([[file.relative_to(root).as_posix(), sha256_file(file)] for file in files])
-
-
-def normalised_prompt(text: str) -> str:
-    """Fold what does not make two prompts different: Unicode form, case and runs of white space.
-
-    >>> normalised_prompt("  What is  2+2?\\n") == normalised_prompt("what is 2+2?")
-    True
-    """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", folded)).strip()
 
 
 def prompt_digest(prompt: str) -> str:
