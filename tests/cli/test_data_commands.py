@@ -166,9 +166,10 @@ def test_good_lines_below_bad_ones_are_found_all_the_same(records: Records) -> N
 def test_other_keys_are_mapped_and_the_source_is_kept(records: Records) -> None:
     write("f.jsonl", [{"data": {"q": "1+1="}, "why": "one and one", "a": "2", "n": 3}])
     words = ("--map", "prompt=data.q", "--map", "steps=why", "--map", "final_answer=a", "--source", "elsewhere")
+    kept = "  kept in meta, as no --map names them: n (1 line)\n"
     assert records.call("ingest", "f.jsonl", *words, "--out", "t.jsonl") == (
         0,
-        "read f.jsonl: 1 trace\nwrote t.jsonl: 1 trace\n",
+        f"read f.jsonl: 1 trace\n{kept}wrote t.jsonl: 1 trace\n",
         "",
     )
     (found,) = traces.read("t.jsonl")
@@ -180,7 +181,7 @@ def test_other_keys_are_mapped_and_the_source_is_kept(records: Records) -> None:
 
 def test_traces_on_stdout_are_all_that_is_there(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     write("f.jsonl", [{"q": "1+1=", "why": "one and one", "final_answer": "2"}] * 2)
-    words = ("ingest", "f.jsonl", "--map", "prompt=q", "--map", "steps=why")
+    words = ("ingest", "f.jsonl", "--map", "prompt=q", "--map", "steps=why", "--map", "final_answer=final_answer")
     assert records.call(*words, "--out", "t.jsonl")[0] == 0
     code, out, err = records.call(*words, "--out", "-")
     assert (code, out, err) == (0, Path("t.jsonl").read_text(), "read f.jsonl: 2 traces\n")
@@ -190,6 +191,58 @@ def test_traces_on_stdout_are_all_that_is_there(records: Records, monkeypatch: p
     stdin(monkeypatch, once.encode())
     assert records.call("validate", "-") == (0, "<stdin>: 1 trace, ok\n", "")
     assert records.call(*words, "--out", "-", "--dry-run")[1].splitlines()[-1] == "would write to stdout: 2 traces"
+
+
+def test_a_conversation_beside_the_mapped_keys_is_no_history(records: Records) -> None:
+    """Every line of such sets holds its own question and solution once more, as a conversation."""
+    solution = "Six and six are twelve.\n\n  So \\boxed{12}."
+    turns = [{"role": "user", "content": "6+6="}, {"role": "assistant", "content": solution}]
+    write("f.jsonl", [{"problem": "6+6=", "solution": solution, "messages": turns}])
+    words = ("--map", "prompt=problem", "--map", "final_answer=solution", "--split", "boxed", "--out", "t.jsonl")
+    said = [
+        "read f.jsonl: 1 trace",
+        "  kept in meta, as no --map names them: messages (1 line)",
+        "  1 blank line between steps left out",
+        "wrote t.jsonl: 1 trace",
+    ]
+    assert records.call("ingest", "f.jsonl", *words)[1].splitlines() == said
+    shown = records.call("show", "t.jsonl", "--renderer", "chatml")[1]
+    assert (shown.count("6+6="), shown.count("twelve")) == (1, 1)
+    code, message = records.refused("ingest", "f.jsonl", "--map", "messages=messages", *words, "--force")
+    assert (code, message.partition(" asks")[0]) == (1, "f.jsonl:1: messages: turn 1")
+
+
+def test_questions_with_answers_become_an_evalset(records: Records) -> None:
+    rows = [
+        '{"id": 7, "question": "1+1=", "answer": 2.50, "level": 3}',
+        '{"question": "2+2=", "answer": "No.\\n#### 4"}',
+    ]
+    Path("q.jsonl").write_text(f"{rows[0]}\n")
+    words = ("ingest", "q.jsonl", "--kind", "evalset", "--map", "prompt=question", "--map", "expected_answer=answer")
+    code, out, err = records.call(*words, "--out", "e.jsonl")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "read q.jsonl: 1 item",
+        "  left out, as no --map names them and an item has no meta: level (1 line)",
+        "wrote e.jsonl: 1 item",
+    ]
+    assert traces.read("e.jsonl") == [{"id": "7", "prompt": "1+1=", "expected_answer": "2.50"}]
+    write("q.jsonl", [{"question": "2+2=", "answer": "No.\n#### 4"}] * 2)
+    code, out, err = records.call(*words, "--split", "hashes", "--out", "-")
+    assert [one["expected_answer"] for one in map(json.loads, out.splitlines())] == ["4", "4"]
+    assert len({one["id"] for one in map(json.loads, out.splitlines())}) == 2
+    assert err.splitlines()[1:] == [
+        "  left out: the reasoning before the answer of 2 items",
+        "  ids made from the content of 2 items: no line has one under 'id'",
+    ]
+    assert records.refused(*words[:6], "--out", "-")[1].startswith(
+        "no key is mapped to expected_answer, and a field is"
+    )
+    assert (
+        records.refused(*words, "--lenient", "--out", "-")[1]
+        == "--lenient is for traces, and --kind asks for an evalset"
+    )
+    assert records.refused(*words, "--out", "e.parquet")[1].endswith("an evalset is written as .jsonl or .jsonl.gz")
 
 
 def test_published_questions_become_traces(records: Records) -> None:

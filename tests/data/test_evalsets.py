@@ -104,8 +104,8 @@ def test_unknown_sections_and_difficulties_are_read_with_a_warning(tmp_path):
     with pytest.warns(DataWarning) as caught:
         evalset = read_evalset(path)
     assert [str(warning.message) for warning in caught] == [
-        f"{path}: difficulty brutal: not among easy, medium, hard; read as it stands",
-        f"{path}: section side: not among core, trace_sensitive, edge_case; read as it stands",
+        f"{path}: line 1 ('a'): difficulty brutal: not among easy, medium, hard; read as it stands",
+        f"{path}: line 2 ('b'): section side: not among core, trace_sensitive, edge_case; read as it stands",
     ]
     assert [item.difficulty for item in evalset.items] == ["brutal", None]
 
@@ -125,3 +125,36 @@ def test_contamination_goes_by_the_normalised_prompt_and_never_by_the_id():
     ]
     assert contaminated(traces, items) == ["a"]
     assert contaminated([], items) == []
+
+
+def test_expected_answers_that_are_numbers_are_read_as_written(tmp_path):
+    numbers = ["42", "-0.50", "1e3", "123456789012345678901234567890", "0.1000000000000000055511151231257827"]
+    lines = [
+        f'{{"id": {k}, "prompt": "p", "expected_answer": {one}, "aliases": [{one}, "x"]}}'
+        for k, one in enumerate(numbers)
+    ]
+    path = tmp_path / "n.jsonl"
+    path.write_text("\n".join(lines))
+    evalset = read_evalset(path)
+    assert [(item.expected_answer, item.aliases) for item in evalset.items] == [(one, (one, "x")) for one in numbers]
+    for odd, said in (
+        ("true", "expected_answer: expected str, got bool"),
+        ("null", "expected_answer: expected str, got null"),
+        ("[1]", "expected_answer: expected str, got array"),
+        ('1, "expected_answer": 2', "expected_answer: occurs more than once in one object"),
+        ("7" * 400, "expected_answer: has 400 digits, limit 308; write it as a text"),
+    ):
+        path.write_text(f'{{"id": 1, "prompt": "p", "expected_answer": {odd}}}')
+        with pytest.raises(DataError) as caught:
+            read_evalset(path)
+        assert str(caught.value) == f"{path}:1: {said}"
+
+
+def test_history_with_the_answer_is_read_with_a_warning(tmp_path):
+    turns = [
+        {"role": "user", "content": GOOD["prompt"]},
+        {"role": "assistant", "content": f"It is {GOOD['expected_answer']}."},
+    ]
+    path = write(tmp_path, {**GOOD, "messages": turns})
+    with pytest.warns(DataWarning, match=r"line 1 \('a'\): an earlier turn asks what the prompt asks, and one holds"):
+        read_evalset(path)

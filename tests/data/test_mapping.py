@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from tunix_eval.data import map_records, read_traces, write_traces
+from tunix_eval.data import DataWarning, map_records, read_traces, write_traces
 from tunix_eval.errors import DataError, SpecError
 from tunix_eval.records import Step, Trace, Turn
 
 FIELDS = {"prompt": "question", "final_answer": "answer"}
 STEPS = {**FIELDS, "steps": "rationale"}
+NUMBERS = [b"18", b"0.50", b"-0", b"1e3", b"12345678901234567890", b"0.1000000000000000055511151231257827"]
 LINE: dict[str, Any] = {"question": "1+1=", "answer": "2", "rationale": "Add.\n\n  1+1=2\n"}
 
 
@@ -39,7 +40,7 @@ def test_a_text_gives_a_step_for_each_line_that_is_not_blank(tmp_path: Path) -> 
         trace_version="1.0",
         prompt="1+1=",
         final_answer="2",
-        steps=(Step(0, "reasoning", "Add."), Step(1, "reasoning", "1+1=2")),
+        steps=(Step(0, "reasoning", "Add."), Step(1, "reasoning", "  1+1=2")),
         id=trace.id,
     )
     assert len(str(trace.id)) == 36
@@ -69,11 +70,31 @@ def test_dots_lead_into_objects_and_the_rest_of_them_is_kept_below_meta(tmp_path
     assert trace.meta == {"data": {"level": 3}, "url": "u"}
 
 
-def test_fields_that_are_not_mapped_are_read_from_their_own_keys(tmp_path: Path) -> None:
+def test_unmapped_columns_are_kept_below_meta(tmp_path: Path) -> None:
+    """Also those that are called as a field is: only the id, which names a line, is taken by its name."""
     line = {**LINE, "id": 7, "meta": {"a": 1}, "system": "s", "messages": [{"role": "user", "content": "u"}], "b": 2}
-    (trace,) = mapped(tmp_path, {**line, "trace_version": "1.5"})
-    assert (trace.id, trace.meta, trace.system, trace.messages) == ("7", {"a": 1, "b": 2}, "s", (Turn("user", "u"),))
-    assert trace.trace_version == "1.5"
+    found = map_records(write(tmp_path, {**line, "trace_version": "1.5"}, LINE), fields=STEPS)
+    (trace, _) = found.traces
+    kept = {"meta": {"a": 1}, "system": "s", "messages": line["messages"], "b": 2, "trace_version": "1.5"}
+    assert (trace.id, trace.meta, trace.system, trace.messages, trace.trace_version) == ("7", kept, None, (), "1.0")
+    assert found.moved == dict.fromkeys(kept, 1)
+    taken = {field: field for field in ("meta", "system", "messages")}
+    (trace,) = mapped(tmp_path, line, fields=STEPS | taken)
+    assert (trace.meta, trace.system, trace.messages) == ({"a": 1, "b": 2}, "s", (Turn("user", "u"),))
+
+
+def test_a_conversation_that_holds_the_solution_is_refused(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": " 1+1= "}, {"role": "assistant", "content": "One more is 2."}]
+    fields = {**STEPS, "messages": "chat"}
+    said = "other.jsonl:1: chat: turn 1 asks what the prompt asks and turn 2 holds the answer, which would stand in"
+    assert refusal(tmp_path, {**LINE, "chat": turns}, fields=fields).startswith(said)
+    turns[1]["content"] = "I do not know: 12, 2.5 or x2?"
+    with pytest.warns(DataWarning, match=r"other.jsonl: line 1 \('a'\): an earlier turn asks what the prompt asks"):
+        mapped(tmp_path, {**LINE, "chat": turns, "id": "a"}, fields=fields)
+    with pytest.warns(DataWarning, match=r"other.jsonl: line 1, line 2, line 3 and 1 more: an earlier reply holds the"):
+        mapped(
+            tmp_path, *[{**LINE, "chat": [turns[0] | {"content": "?"}, turns[1] | {"content": "2"}]}] * 4, fields=fields
+        )
 
 
 def test_a_key_named_like_a_field_that_is_mapped_elsewhere_is_kept(tmp_path: Path) -> None:
@@ -88,8 +109,16 @@ def test_one_key_may_give_two_fields(tmp_path: Path) -> None:
 
 
 def test_numbers_become_text_and_nulls_of_optional_fields_are_absent(tmp_path: Path) -> None:
-    line = {**LINE, "answer": 18, "key": None}
-    assert [trace.final_answer for trace in mapped(tmp_path, line, {**line, "answer": 0.5})] == ["18", "0.5"]
+    lines = [json.dumps({**LINE, "answer": "@", "key": None}).encode().replace(b'"@"', one) for one in NUMBERS]
+    assert [trace.final_answer for trace in mapped(tmp_path, *lines)] == [one.decode() for one in NUMBERS]
+
+
+def test_lines_end_with_lf_and_nothing_is_stripped(tmp_path: Path) -> None:
+    text = "def f(x):\r\n    if x:\n\n\t\treturn 1 \n \u2028 \none\u2028two\x85three\x0cfour\x1cfive\n\n"
+    found = map_records(write(tmp_path, {**LINE, "rationale": text}), fields=STEPS)
+    kept = ["def f(x):", "    if x:", "\t\treturn 1 ", "one\u2028two\x85three\x0cfour\x1cfive"]
+    assert [step.content for step in found.traces[0].steps] == kept
+    assert found.blank_lines == 2
 
 
 def test_the_source_is_recorded_and_what_stood_there_is_kept(tmp_path: Path) -> None:
@@ -108,7 +137,7 @@ def test_a_source_is_never_lost_to_one_that_stood_there_before(tmp_path: Path) -
 
 def test_two_values_for_one_key_of_meta_are_an_error_that_names_the_first(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1: b: is kept below meta"):
-        mapped(tmp_path, {**LINE, "b": 1, "a": 1, "meta": {"a": 2, "b": True}})
+        mapped(tmp_path, {**LINE, "b": 1, "a": 1, "meta": {"a": 2, "b": True}}, fields={**STEPS, "meta": "meta"})
 
 
 SPLITS = [
@@ -195,14 +224,9 @@ def test_a_text_that_cannot_be_split_is_named(tmp_path: Path, split: str, text: 
     ],
 )
 def test_a_bad_line_is_named_by_the_key_of_the_file(tmp_path: Path, line: dict[str, Any] | bytes, said: str) -> None:
-    found = refusal(tmp_path, {**LINE, "id": "sound"}, line)
+    found = refusal(tmp_path, {**LINE, "id": "sound"}, line, fields={**STEPS, "meta": "meta"})
     assert found.startswith(f"other.jsonl:2: {said}")
     assert "\n" not in found
-
-
-def test_without_steps_the_error_says_how_to_get_them(tmp_path: Path) -> None:
-    said = "has no steps; name their key (--map steps=KEY) or how the answer ends (--split hashes)"
-    assert refusal(tmp_path, LINE, fields=FIELDS) == f"other.jsonl:1: {said}"
 
 
 def test_lenient_mapping_gives_the_original_lines_that_were_rejected(tmp_path: Path) -> None:
@@ -239,6 +263,16 @@ def test_mapped_traces_are_the_same_when_written_and_read(tmp_path: Path) -> Non
     [
         ({"promt": "question"}, None, "no field of a trace named 'promt'; known: .*Did you mean 'prompt'"),
         (STEPS, "hashes", "steps are mapped to 'rationale' and split off the answer; give one of the two"),
+        (
+            FIELDS,
+            None,
+            "no key is mapped to steps, and a field is taken only where it is mapped: name the key of the f",
+        ),
+        (
+            {"prompt": "q"},
+            "hashes",
+            r"no key is mapped to final_answer, .*: name the key of the file",
+        ),
         (FIELDS, "text", "no way to split an answer named 'text'; known: answer, boxed, hashes, last_number, tags"),
     ],
 )

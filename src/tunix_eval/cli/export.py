@@ -7,16 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tunix_eval.cli.inputs import add_dataset_argument, open_traces
-from tunix_eval.cli.outputs import add_out_argument, out_path, would_write
-from tunix_eval.cli.terminal import counted, remark
+from tunix_eval.cli.outputs import add_out_argument, check_evalset_path, evalset_written, out_path, would_write
+from tunix_eval.cli.terminal import counted
 from tunix_eval.data import (
     EXPORT_FORMATS,
     evalset_of,
-    evalset_text,
     export_lines,
     file_stem,
     write_export,
-    written_aside,
 )
 from tunix_eval.errors import SpecError, unknown_name
 from tunix_eval.figures import printable
@@ -56,20 +54,10 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
 def _evalset(arguments: argparse.Namespace, path: Path | None) -> Iterable[str] | Iterable[bytes]:
     if arguments.style != "numbered":
         raise SpecError("format evalset takes no --style: its items have no steps")
-    if path and path.suffix == ".parquet":
-        raise SpecError(f"{path}: an evalset is written as .jsonl or .jsonl.gz")
+    check_evalset_path(path)
     given = open_traces(arguments.dataset)
     evalset = evalset_of(given.traces, file_stem(path) if path else given.name)
     left_out = len(given.traces) - len(evalset.items)
     what = counted(len(evalset.items), "item")
     what += f", {counted(left_out, 'repeated prompt')} left out" if left_out else ""
-    if arguments.dry_run:
-        return [f"{would_write(path)}: {what}"]
-    data = evalset_text(evalset).encode()
-    if path is None:
-        if left_out:
-            remark([what])
-        return [data]
-    with written_aside(path) as file:
-        file.write(data)
-    return [f"wrote {printable(str(path))}: {what}"]
+    return evalset_written(evalset, path, what, [what] if left_out and path is None else (), dry_run=arguments.dry_run)

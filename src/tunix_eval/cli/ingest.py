@@ -12,15 +12,25 @@ import msgspec
 
 from tunix_eval.cli.contents import check_lines, first_keys
 from tunix_eval.cli.inputs import Given, assignments, given_file, joined
-from tunix_eval.cli.outputs import add_out_argument, check_free, out_path, printed, would_write, write_text
+from tunix_eval.cli.outputs import (
+    add_out_argument,
+    check_evalset_path,
+    check_free,
+    evalset_written,
+    out_path,
+    printed,
+    would_write,
+    write_text,
+)
 from tunix_eval.cli.recorded import Evaluation, open_runs
-from tunix_eval.cli.terminal import Progress, counted, cut, listed
+from tunix_eval.cli.terminal import Progress, counted, cut, listed, shortened
 from tunix_eval.cli.validate import moved_keys
 from tunix_eval.data import (
     SPLIT_RULES,
     LenientRead,
     Rejected,
     checked_traces,
+    map_items,
     map_records,
     read_traces,
     read_traces_leniently,
@@ -33,6 +43,7 @@ from tunix_eval.figures import printable
 from tunix_eval.records import AnswerRule, Trace
 
 _ONLY = ("all", "correct")
+_KINDS = ("traces", "evalset")
 _LISTED = 5
 
 
@@ -45,8 +56,8 @@ class Read(NamedTuple):
     """Lines of a file that are no traces."""
     left_out: Sequence[str] = ()
     """Completions of a run that make no trace, and why."""
-    moved: Mapping[str, int] = {}
-    """Unknown keys that were moved below meta, and in how many traces."""
+    notes: Sequence[str] = ()
+    """What became of keys that no field takes, and such, a line each."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,13 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--map",
         metavar="FIELD=KEY",
         action="append",
-        help="the key that holds a field of a trace: prompt=question, final_answer=answer, steps=rationale, "
-        "prompt=data.q; may be repeated. Keys that nothing takes are kept in meta",
+        help="the key that holds a field of a trace or item: prompt=question, final_answer=answer, steps=rationale, "
+        "prompt=data.q; may be repeated. But for the id, nothing is taken from a key that is not named: such keys are "
+        "kept in meta, and listed",
+    )
+    parser.add_argument(
+        "--kind", metavar="KIND", default="traces", help="what is made of the lines: traces (default) or evalset"
     )
     parser.add_argument(
         "--split",
         metavar="RULE",
-        help=f"where the answer stands in the text that final_answer is mapped to: {', '.join(SPLIT_RULES)}",
+        help="where the answer stands in the text that final_answer, of an item expected_answer, is mapped to: "
+        f"{', '.join(SPLIT_RULES)}",
     )
     parser.add_argument("--source", metavar="NAME", help="where they come from, kept in every trace's meta")
     parser.add_argument("--lenient", action="store_true", help="write the good lines, and the others to --rejected")
@@ -78,6 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes], int]:
     """Write the traces, and return how many there are and what was left out."""
     _check(arguments)
+    if arguments.kind == "evalset":
+        return _evalset(arguments), 0
     out = out_path(arguments.out, force=arguments.force, dry_run=arguments.dry_run)
     rejected = Path(arguments.rejected or Path(arguments.out).parent / "rejected.jsonl")
     if arguments.lenient:
@@ -89,7 +107,7 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
         refused = f", {counted(len(one.rejected), 'line')} rejected" if one.rejected else ""
         passed = f", {counted(len(one.left_out), 'completion')} left out" if one.left_out else ""
         lines.append(f"read {printable(one.name)}: {counted(len(one.traces), 'trace')}{refused}{passed}")
-        lines += [f"  {moved_keys(one.moved)}"] if one.moved else []
+        lines += [f"  {note}" for note in one.notes]
         lines += cut([f"  line {flaw.line}: {printable(flaw.reason)}" for flaw in one.rejected], _LISTED)
         lines += cut([f"  {printable(text)}" for text in one.left_out], _LISTED)
     if not traces:
@@ -110,6 +128,8 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    if arguments.kind not in _KINDS:
+        raise unknown_name("kind to make", arguments.kind, _KINDS)
     if arguments.only not in _ONLY:
         raise unknown_name("choice of completions", arguments.only, _ONLY)
     if arguments.split is not None and arguments.split not in SPLIT_RULES:
@@ -122,6 +142,12 @@ def _check(arguments: argparse.Namespace) -> None:
             raise SpecError(f"--{taken[0]} is for files; a run's completions are taken as they are recorded")
     elif taken := [name for name in ("metric", "evalset", "artifacts") if getattr(arguments, name)]:
         raise SpecError(f"--{taken[0]} is for --from-run")
+    if arguments.kind == "evalset":
+        taken = [name for name in ("source", "lenient", "from_run") if getattr(arguments, name)]
+        if taken:
+            raise SpecError(f"--{taken[0].replace('_', '-')} is for traces, and --kind asks for an evalset")
+        if len(arguments.files) > 1:
+            raise SpecError("--kind evalset takes one file at a time")
     if arguments.lenient and len(arguments.files) > 1:
         raise SpecError("--lenient takes one file at a time: rejected lines are known by their number")
     if arguments.rejected and not arguments.lenient:
@@ -129,14 +155,56 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _of_files(arguments: argparse.Namespace) -> Iterator[Read]:
-    pairs = assignments(arguments.map, "--map")
-    if len(dict(pairs)) < len(pairs):
-        raise SpecError("--map names a field twice; a field comes from one key")
+    pairs = _fields(arguments)
     for reference in arguments.files:
         with given_file(reference) as (path, name), Progress(f"reading {name}") as progress:
             check_lines(path, name, "one JSON object a line", lenient=arguments.lenient)
-            found = _of_file(path, name, dict(pairs), arguments, progress)
-        yield Read(name, found.traces, found.rejected, moved=found.moved)
+            found = _of_file(path, name, pairs, arguments, progress)
+        mapped = bool(pairs or arguments.split)
+        yield Read(name, found.traces, found.rejected, notes=list(_kept(found) if mapped else _moved(found)))
+
+
+def _moved(found: LenientRead) -> Iterator[str]:
+    if found.moved:
+        yield moved_keys(found.moved)
+
+
+def _kept(found: LenientRead) -> Iterator[str]:
+    """Say what became of what no field takes."""
+    if found.moved:
+        yield f"kept in meta, as no --map names them: {_keys(found.moved)}"
+    if found.blank_lines:
+        yield f"{counted(found.blank_lines, 'blank line')} between steps left out"
+
+
+def _keys(counts: Mapping[str, int]) -> str:
+    return listed([f"{shortened(key, 40)} ({counted(count, 'line')})" for key, count in counts.items()], 20)
+
+
+def _evalset(arguments: argparse.Namespace) -> Iterable[str] | Iterable[bytes]:
+    """Write an evalset of a file with keys of its own, and return what was made."""
+    out = out_path(arguments.out, force=arguments.force, dry_run=arguments.dry_run)
+    check_evalset_path(out)
+    (reference,) = arguments.files
+    with given_file(reference) as (path, name), Progress(f"reading {name}") as progress:
+        check_lines(path, name, "one JSON object a line")
+        found = map_items(path, fields=_fields(arguments), split=arguments.split, name=name, on_progress=progress)
+    what = counted(len(found.evalset.items), "item")
+    lines = [f"read {printable(name)}: {what}"]
+    if found.left_out:
+        lines.append(f"  left out, as no --map names them and an item has no meta: {_keys(found.left_out)}")
+    if found.reasoning:
+        lines.append(f"  left out: the reasoning before the answer of {counted(found.reasoning, 'item')}")
+    if found.made_ids:
+        lines.append(f"  ids made from the content of {counted(found.made_ids, 'item')}: no line has one under 'id'")
+    return evalset_written(found.evalset, out, what, lines, dry_run=arguments.dry_run)
+
+
+def _fields(arguments: argparse.Namespace) -> dict[str, str]:
+    pairs = assignments(arguments.map, "--map")
+    if len(dict(pairs)) < len(pairs):
+        raise SpecError("--map names a field twice; a field comes from one key")
+    return dict(pairs)
 
 
 def _of_file(

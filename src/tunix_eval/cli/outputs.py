@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tunix_eval.cli.terminal import remark
-from tunix_eval.data import trace_line
+from tunix_eval.data import evalset_text, trace_line, written_aside
 from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.figures import printable
-from tunix_eval.records import Trace
+from tunix_eval.records import Evalset, Trace
 
 STREAM = "-"
 
@@ -105,3 +105,28 @@ def check_suffix(path: Path) -> None:
     """
     if not path.name.endswith((".jsonl", ".jsonl.gz", ".parquet")):
         raise SpecError(f"{path}: expected a name that ends in .jsonl, .jsonl.gz or .parquet")
+
+
+def check_evalset_path(path: Path | None) -> None:
+    """Refuse a name that no evalset is written under.
+
+    Raises:
+        SpecError: naming the path.
+    """
+    if path and path.suffix == ".parquet":
+        raise SpecError(f"{path}: an evalset is written as .jsonl or .jsonl.gz")
+
+
+def evalset_written(
+    evalset: Evalset, path: Path | None, what: str, remarks: Sequence[str], *, dry_run: bool
+) -> list[str] | list[bytes]:
+    """Write an evalset to a file, or return its lines for stdout, and say what there is to say of it."""
+    if dry_run:
+        return [*remarks, f"{would_write(path)}: {what}"]
+    data = evalset_text(evalset).encode()
+    if path is None:
+        remark(remarks)
+        return [data]
+    with written_aside(path) as file:
+        file.write(data)
+    return [*remarks, f"wrote {printable(str(path))}: {what}"]

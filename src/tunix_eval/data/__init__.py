@@ -25,13 +25,16 @@ from tunix_eval.data.generators import (
 )
 from tunix_eval.data.questions import eval_v1, eval_v2
 from tunix_eval.data.reading.dotted import value_at
-from tunix_eval.data.reading.evalsets import DataWarning, evalset_text, make_evalset, read_evalset
+from tunix_eval.data.reading.evalsets import evalset_text, make_evalset, read_evalset
 from tunix_eval.data.reading.files import written_aside
+from tunix_eval.data.reading.history import history_remark
 from tunix_eval.data.reading.lenient import LenientRead, Rejected, read_traces_leniently, rejected_text
 from tunix_eval.data.reading.lines import file_stem, foreign_encoding
+from tunix_eval.data.reading.mapped_items import MappedItems, map_items
 from tunix_eval.data.reading.mapping import SPLIT_RULES, map_records
 from tunix_eval.data.reading.predictions import Prediction, Predictions, match_predictions, read_predictions
 from tunix_eval.data.reading.recorded import traces_of_run
+from tunix_eval.data.reading.remarks import DataWarning
 from tunix_eval.data.reading.traces import (
     TraceCount,
     checked_traces,
@@ -123,6 +126,7 @@ __all__ = [
     "HfRenderer",
     "HfTokenizer",
     "LenientRead",
+    "MappedItems",
     "Piece",
     "PlainRenderer",
     "Prediction",
@@ -162,8 +166,10 @@ __all__ = [
     "foreign_encoding",
     "generate_dataset",
     "generation_prompt",
+    "history_remark",
     "make_evalset",
     "manifest_text",
+    "map_items",
     "map_records",
     "match_predictions",
     "model_text",

@@ -6,6 +6,7 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
+from tunix_eval.data import history_remark
 from tunix_eval.records import Completion, Conversation, EvalItem, ExtractionStatus, Step, Trace, Turn
 
 _TRICKY = (
@@ -44,7 +45,7 @@ def conversations(
 
 
 def traces(*, reasoning: bool = False) -> st.SearchStrategy[Trace]:
-    """Traces as `read_traces` returns them: valid, steps in order, with an id that is a string.
+    """Traces as `read_traces` returns them without a warning: valid, steps in order, with an id that is a string.
 
     With `reasoning` some earlier replies have a `reasoning_content`.
     """
@@ -64,11 +65,11 @@ def traces(*, reasoning: bool = False) -> st.SearchStrategy[Trace]:
         id=texts(),
         system=st.none() | texts(),
         messages=_messages(reasoning=reasoning),
-    )
+    ).filter(lambda trace: not history_remark(trace.prompt, trace.final_answer, trace.messages))
 
 
 def eval_items() -> st.SearchStrategy[EvalItem]:
-    """Items as `read_evalset` returns them."""
+    """Items as `read_evalset` returns them without a warning."""
     return st.builds(
         EvalItem,
         id=texts(),
@@ -81,7 +82,7 @@ def eval_items() -> st.SearchStrategy[EvalItem]:
         cluster=st.none() | texts(),
         system=st.none() | texts(),
         messages=_messages(reasoning=False),
-    )
+    ).filter(lambda item: not history_remark(item.prompt, item.expected_answer, item.messages))
 
 
 def completions(item: EvalItem) -> st.SearchStrategy[Completion]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tunix_eval.data.building.manifests import content_fields, is_key, manifest_flaws, manifest_text
-from tunix_eval.data.reading.evalsets import DataWarning
 from tunix_eval.data.reading.files import sync_folder
 from tunix_eval.data.reading.lines import file_stem, read_bytes
+from tunix_eval.data.reading.remarks import DataWarning
 from tunix_eval.data.reading.traces import parse_traces, read_traces, traces_text
 from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError, DataError

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 import msgspec
 
-from tunix_eval.data.reading.explain import first_blank, message_flaw
+from tunix_eval.data.reading.explain import first_blank, message_flaw, one_line
+from tunix_eval.data.reading.history import item_remarks
 from tunix_eval.data.reading.jsonl import RecordFormat, encode
 from tunix_eval.data.reading.lines import file_stem
 from tunix_eval.data.reading.parquet import record_source
+from tunix_eval.data.reading.written import with_texts
 from tunix_eval.errors import DataError
 from tunix_eval.records import EvalItem, Evalset
 
@@ -21,23 +22,19 @@ DIFFICULTIES = ("easy", "medium", "hard")
 SECTIONS = ("core", "trace_sensitive", "edge_case")
 
 
-class DataWarning(UserWarning):
-    """Data that is read all the same, and what it lacks."""
-
-
 def read_evalset(path: Path, name: str | None = None) -> Evalset:
     """Read an evalset file (`.jsonl`, `.jsonl.gz`, `.parquet`), all of it or nothing; its name is by default its stem.
 
-    Warns with DataWarning of difficulties and sections that are not known.
+    An expected answer or an alias that is a number becomes its text, as the file writes it. Warns with DataWarning of
+    difficulties and sections that are not known, and of earlier turns that give an answer away.
 
     Raises:
         DataError: `file:line: field: reason` for the first 20 bad lines, and a count of the rest.
 
     Source: docs/formats.md, "Evalset".
     """
-    items = list(chain.from_iterable(_FORMAT.scan(record_source(path))))
-    own = file_stem(path)
-    return _evalset(name or own, items, str(path))
+    items = list(chain.from_iterable(ITEM_FORMAT.scan(record_source(path))))
+    return evalset_of_items(name or file_stem(path), items)
 
 
 def make_evalset(name: str, items: Iterable[EvalItem]) -> Evalset:
@@ -50,7 +47,7 @@ def make_evalset(name: str, items: Iterable[EvalItem]) -> Evalset:
     listed = list(items)
     if not listed:
         raise DataError(f"{source}: holds no item; zero items can never pass")
-    return _evalset(name, _FORMAT.check(listed, source), source)
+    return evalset_of_items(name, ITEM_FORMAT.check(listed, source))
 
 
 def evalset_text(evalset: Evalset) -> str:
@@ -70,21 +67,26 @@ def _flaw(item: EvalItem) -> str | None:
     return message_flaw(item.messages)
 
 
-_FORMAT = RecordFormat(EvalItem, "item", _flaw)
+def _remarks(items: Sequence[EvalItem]) -> Iterator[tuple[int, str]]:
+    yield from item_remarks(items)
+    for field, known in (("difficulty", DIFFICULTIES), ("section", SECTIONS)):
+        for k, item in enumerate(items):
+            found = getattr(item, field)
+            if found is not None and found not in known:
+                yield k, f"{field} {one_line(found)}: not among {', '.join(known)}; read as it stands"
 
 
-def _evalset(name: str, items: Sequence[EvalItem], source: str) -> Evalset:
+def _with_numbers_as_texts(line: bytes) -> bytes | None:
+    return with_texts(line, ("expected_answer",), ("aliases",))
+
+
+ITEM_FORMAT = RecordFormat(EvalItem, "item", _flaw, remark=_remarks, mend=_with_numbers_as_texts)
+
+
+def evalset_of_items(name: str, items: Sequence[EvalItem]) -> Evalset:
+    """Return items that were checked as an evalset, their ids as texts."""
     named = tuple(
         item if isinstance(item.id, str) else msgspec.structs.replace(item, id=str(item.id)) for item in items
     )
-    _warn_of_unknown(named, source, "difficulty", DIFFICULTIES)
-    _warn_of_unknown(named, source, "section", SECTIONS)
     content = b"\n".join(encode(item) for item in sorted(named, key=lambda item: str(item.id)))
     return Evalset(name=name, items=named, sha256=hashlib.sha256(content).hexdigest())
-
-
-def _warn_of_unknown(items: Sequence[EvalItem], source: str, field: str, known: Sequence[str]) -> None:
-    found = {getattr(item, field) for item in items} - {None, *known}
-    if found:
-        text = f"{source}: {field} {', '.join(sorted(found))}: not among {', '.join(known)}; read as it stands"
-        warnings.warn(text, DataWarning, stacklevel=4)

@@ -22,6 +22,7 @@ import numpy as np
 from tunix_eval.data.reading.explain import explain, one_line, structural_flaw
 from tunix_eval.data.reading.lines import Chunk, Refused, Source, bytes_source
 from tunix_eval.data.reading.marks import bounded, line_ends, lines_of_one_object
+from tunix_eval.data.reading.remarks import Remark, Remarks
 from tunix_eval.errors import DataError
 
 LISTED = 20
@@ -73,6 +74,8 @@ class RecordFormat(Generic[T]):
         sound: takes the bytes of lines and their records; True promises that `flaw` and `structural_flaw` find
             nothing in any of them and that `tidy` changes none, False promises nothing.
         tidy: returns a record that has no flaw in its canonical form.
+        remark: gives what there is to say of records that have no flaw.
+        mend: takes a line that does not fit the schema, and returns one that may, or None.
     """
 
     def __init__(
@@ -82,12 +85,16 @@ class RecordFormat(Generic[T]):
         flaw: Callable[[T], str | None],
         sound: Callable[[bytes, list[T]], bool] = lambda data, records: False,
         tidy: Callable[[T], T] = lambda record: record,
+        remark: Remark = lambda records: (),
+        mend: Callable[[bytes], bytes | None] = lambda line: None,
     ) -> None:
         self.record = record
         self.noun = noun
         self.flaw = flaw
         self.sound = sound
         self.tidy = tidy
+        self.remark = remark
+        self.mend = mend
         decoder = msgspec.json.Decoder(record)
         self.decode = decoder.decode
         self.decode_lines = decoder.decode_lines
@@ -95,13 +102,17 @@ class RecordFormat(Generic[T]):
     def scan(self, source: Source, ids: IdTable | None = None) -> Iterator[list[T]]:
         """Yield the records of each chunk until a line is bad; `ids` takes in their ids.
 
+        Warns with DataWarning at the end of what there is to say of them, where they come from a file.
+
         Raises:
             DataError: the whole source has been looked through, and holds no record or bad lines: the first of them
                 with their reasons, and a count of the rest.
         """
-        problems, ids, count = Problems(), ids or IdTable(), 0
+        problems, ids, count, remarks = Problems(), ids or IdTable(), 0, Remarks(self.remark)
         for chunk in source.chunks():
-            records, _, bad = self.sift(chunk)
+            records, numbers, bad = self.sift(chunk)
+            if source.remarked:
+                remarks.take(records, numbers)
             problems.extend(bad)
             ids.extend(records)
             count += len(records)
@@ -112,6 +123,7 @@ class RecordFormat(Generic[T]):
             raise problems.error(source, self.record)
         if not count:
             raise nothing(source, self.noun)
+        remarks.warn(source)
 
     def parse(self, data: bytes, name: str) -> list[T]:
         """Decode the bytes of a file, all of it or nothing; `name` is what errors call it."""
@@ -122,9 +134,9 @@ class RecordFormat(Generic[T]):
         given = list(records)
         return list(chain.from_iterable(self.scan(self.given(given, name)))) if given else []
 
-    def given(self, records: Sequence[Any], name: str) -> Source:
-        """Return records that were made in Python as lines."""
-        return Source(name, lambda: encoded_chunks(records), self.noun, f", {self.noun} ")
+    def given(self, records: Sequence[Any], name: str, *, remarked: bool = True) -> Source:
+        """Return records that were made in Python as lines; `remarked` is for Source."""
+        return Source(name, lambda: encoded_chunks(records), self.noun, f", {self.noun} ", remarked=remarked)
 
     def sift(self, chunk: Chunk) -> Sifted[T]:
         """Decode a chunk, and tell its records from its bad lines. Repeated ids are for the caller to find."""
@@ -156,6 +168,9 @@ class RecordFormat(Generic[T]):
         try:
             record = self.decode(line)
         except (ValueError, RecursionError) as error:
+            mended = self.mend(line) if isinstance(error, msgspec.ValidationError) else None
+            if mended is not None:
+                return structural_flaw(line) or self.examine(mended)
             # Its frames would take three times the memory of the rest, for every bad line of a chunk.
             return error.with_traceback(None)
         return self.flaw(record) or structural_flaw(line) or self.tidy(record)

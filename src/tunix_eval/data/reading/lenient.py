@@ -15,6 +15,7 @@ from tunix_eval.data.reading.explain import one_line, structural_flaw
 from tunix_eval.data.reading.jsonl import Problem, encode, encode_lines, nothing, repeated_id, same_json
 from tunix_eval.data.reading.lines import Chunk, Progress, Source
 from tunix_eval.data.reading.parquet import record_source
+from tunix_eval.data.reading.remarks import Remarks
 from tunix_eval.data.reading.traces import TRACE_FORMAT, identified
 from tunix_eval.records import Step, Trace, Turn
 
@@ -42,7 +43,10 @@ class LenientRead:
     traces: list[Trace]
     rejected: list[Rejected]
     moved: Mapping[str, int] = field(default_factory=dict)
-    """Unknown key -> in how many of the traces it was moved below meta, first seen first; `steps[].score` of steps."""
+    """Key -> in how many of the traces it was moved below meta, first seen first; `steps[].score` of steps. Those that
+    are not known; of a mapped file, those that no field takes, in how many of its lines."""
+    blank_lines: int = 0
+    """Of a mapped file: blank lines between the steps of a text, which are left out."""
 
 
 class Mended(NamedTuple):
@@ -97,8 +101,10 @@ def sift_leniently(
     rejected: list[Rejected] = []
     moved: Counter[str] = Counter()
     first: dict[str, int] = {}
+    remarks = Remarks(TRACE_FORMAT.remark)
     for chunk in source.chunks():
         records, numbers, problems = TRACE_FORMAT.sift(convert(chunk))
+        good: dict[int, Trace] = {}
         found: dict[int, Trace | str] = dict(zip(numbers, records, strict=True))
         keys: dict[int, tuple[str, ...]] = {}
         for problem in problems:
@@ -111,13 +117,16 @@ def sift_leniently(
             elif trace.id is not None and (used := first.setdefault(str(trace.id), number)) != number:
                 bad[number] = repeated_id(str(trace.id), source.unit, used)
             else:
-                traces.append(trace)
+                good[number] = trace
                 moved.update(keys.get(number, ()))
+        traces += good.values()
+        remarks.take(list(good.values()), list(good))
         if bad:
             texts = dict(chunk.lines()) | {refused.number: refused.line for refused in chunk.refused}
             rejected += (Rejected(number, bad[number], _shown(texts[number])) for number in bad)
     if not traces and not rejected:
         raise nothing(source, "trace")
+    remarks.warn(source)
     return LenientRead(identified(traces), rejected, moved)
 
 

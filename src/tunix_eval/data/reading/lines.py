@@ -88,6 +88,8 @@ class Source:
     """Between the name and a line's number."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """What the file calls the fields of a record, where it has its own keys."""
+    remarked: bool = True
+    """Whether there is something to say of its records; not of those that were read from a file before."""
 
     def where(self, number: int) -> str:
         """Name a line."""

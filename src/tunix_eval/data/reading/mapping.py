@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tunix_eval.answers import ANSWER_RULES, answer_at, find_answer
-from tunix_eval.data.reading.dotted import remove_at, value_at
-from tunix_eval.data.reading.explain import explain, one_line
-from tunix_eval.data.reading.jsonl import encode, line_flaw, same_json
+from tunix_eval.data.reading.conversion import Conversion
+from tunix_eval.data.reading.explain import one_line
+from tunix_eval.data.reading.history import given_away
+from tunix_eval.data.reading.jsonl import same_json
 from tunix_eval.data.reading.lenient import LenientRead, sift_leniently
-from tunix_eval.data.reading.lines import Chunk, Progress, Refused
+from tunix_eval.data.reading.lines import Progress
 from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.data.reading.traces import read_source
+from tunix_eval.data.reading.written import is_number, number_text
 from tunix_eval.errors import DataError, SpecError, unknown_name
 from tunix_eval.quantities import last_number
 from tunix_eval.records import AnswerRule, Trace
@@ -25,7 +25,7 @@ from tunix_eval.thinking import Thinking, blanked, find_thinking, unmarked
 STEP_TYPE = "reasoning"
 """Of steps that were text."""
 _FIELDS = tuple(field for field in Trace.__struct_fields__ if field != "trace_version")
-_decode_any = msgspec.json.Decoder().decode
+_REQUIRED = ("prompt", "final_answer", "steps")
 
 
 def map_records(
@@ -42,8 +42,8 @@ def map_records(
 
     Args:
         path: the file.
-        fields: field of a trace -> key of the file, with dots where it stands in an object of the line. A field that
-            is not named is read from the key of its own name, where there is one. All other keys are kept below meta.
+        fields: field of a trace -> key of the file, with dots where it stands in an object of the line. Nothing is
+            taken from a key that is not named, but for the id. All other keys are kept below meta, and counted.
         split: how the text of `final_answer` holds the reasoning and then the answer, by the answer rule of that
             name: `hashes`, `answer` and `tags` cut it at the last mark outside of its thinking; under `boxed` and
             `last_number` all of it is the reasoning. The marks of thinking go.
@@ -52,99 +52,117 @@ def map_records(
         name: what errors call the file, by default its path.
         on_progress: called with the bytes of the file that are done, and all of them.
 
-    Steps may be a text, of which each line that is not blank is one; a list of texts; or a list of steps as ours,
-    whose `i` and `type` may be missing.
+    Steps may be a text, of which each line that is not blank is one, as it stands (lines end with LF or CRLF); a list
+    of texts; or a list of steps as ours, whose `i` and `type` may be missing.
 
     Raises:
-        SpecError: a field that there is not, or steps that are both mapped and split off.
+        SpecError: a field that there is not, one that is not mapped and that a trace needs, or steps that are both
+            mapped and split off.
         DataError: `file:line: key: reason` for the first 20 bad lines, and a count of the rest.
 
     Source: docs/formats.md, "Trace".
     """
-    for field in fields:
-        if field not in _FIELDS:
-            raise unknown_name("field of a trace", field, _FIELDS)
+    check_fields(fields, _FIELDS, _REQUIRED[: 3 if split is None else 2], "trace")
     if split is not None and "steps" in fields:
         raise SpecError(f"steps are mapped to '{fields['steps']}' and split off the answer; give one of the two")
+    check_split(split)
+    convert = _Traces(fields, split, source)
+    lines = replace(record_source(path, name, on_progress), renamed=renamed(fields, split))
+    if lenient:
+        read = sift_leniently(lines, convert=convert)
+    else:
+        read = LenientRead(read_source(replace(lines, chunks=lambda: map(convert, lines.chunks()))), [])
+    return replace(read, moved=dict(convert.rest), blank_lines=convert.blank_lines)
+
+
+def check_fields(fields: Mapping[str, str], known: Sequence[str], required: Sequence[str], what: str) -> None:
+    """Refuse a mapping that names another field, or lacks one that is needed.
+
+    Raises:
+        SpecError: naming the field.
+    """
+    for field in fields:
+        if field not in known:
+            raise unknown_name(f"field of {'an' if what == 'item' else 'a'} {what}", field, known)
+    if missing := [field for field in required if field not in fields]:
+        other = ", or say how the answer ends (--split hashes)" if "steps" in missing else ""
+        raise SpecError(
+            f"no key is mapped to {' and '.join(missing)}, and a field is taken only where it is mapped: "
+            f"name the key of the file (--map {missing[0]}=KEY){other}"
+        )
+
+
+def check_split(split: str | None) -> None:
+    """Refuse a rule that there is not.
+
+    Raises:
+        SpecError: naming it.
+    """
     if split is not None and split not in _SPLITS:
         raise unknown_name("way to split an answer", split, _SPLITS)
-    convert = _Conversion(dict(fields), split, source)
-    lines = replace(record_source(path, name, on_progress), renamed=_renamed(fields, split))
-    if lenient:
-        return sift_leniently(lines, convert=convert)
-    mapped = replace(lines, chunks=lambda: map(convert, lines.chunks()))
-    return LenientRead(read_source(mapped), [])
 
 
-def _renamed(fields: Mapping[str, str], split: str | None) -> dict[str, str]:
-    renamed = {field: key for field, key in fields.items() if field != key}
-    return renamed if split is None else {"steps": fields.get("final_answer", "final_answer")} | renamed
+def renamed(fields: Mapping[str, str], split: str | None) -> dict[str, str]:
+    """Return what the file calls the fields, for errors."""
+    own = {field: key for field, key in fields.items() if field != key}
+    return own if split is None else {"steps": fields.get("final_answer", "final_answer")} | own
 
 
-class _Conversion:
-    """Makes the lines of traces from those of a file."""
+def split_off(text: Any, split: str | None, key: str) -> tuple[str, Any]:
+    """Return the reasoning and the answer of a text, by a rule; of what is no text, or without a rule, no reasoning.
 
-    def __init__(self, fields: dict[str, str], split: str | None, source: str | None) -> None:
-        self._fields = {field: field for field in _FIELDS} | fields
-        self._mapped = frozenset(fields)
+    Raises:
+        DataError: the text has no answer by this rule; `key` names it.
+    """
+    if split is None or not isinstance(text, str):
+        return "", text
+    try:
+        return _SPLITS[split](text)
+    except DataError as error:
+        raise DataError(f"{key}: {error}") from None
+
+
+class _Traces(Conversion):
+    """Makes traces."""
+
+    def __init__(self, fields: Mapping[str, str], split: str | None, source: str | None) -> None:
+        super().__init__(fields, frozenset(_REQUIRED), Trace)
         self._split = split
         self._source = source
+        self.blank_lines = 0
+        """Between the steps of a text, which are no steps."""
 
-    def __call__(self, chunk: Chunk) -> Chunk:
-        lines = chunk.data.split(b"\n")
-        refused = list(chunk.refused)
-        for k, line in enumerate(lines):
-            if line and not line.isspace():
-                try:
-                    lines[k] = self._line(line)
-                except DataError as error:
-                    lines[k] = b""
-                    refused.append(Refused(chunk.first + k, line, str(error)))
-        return Chunk(b"\n".join(lines), chunk.first, tuple(refused))
+    def begin(self) -> None:
+        super().begin()
+        self.blank_lines = 0
 
-    def _line(self, line: bytes) -> bytes:
-        try:
-            record = _decode_any(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(explain(line, error, Trace)) from None
-        if not isinstance(record, dict):
-            return line
-        if reason := line_flaw(line):
-            raise DataError(reason)
-        return encode(self._trace(record))
-
-    def _trace(self, record: dict[str, Any]) -> dict[str, Any]:
-        found = {field: value_at(record, key) for field, key in self._fields.items()}
-        for field in self._mapped:
-            if found[field] is msgspec.UNSET and field in ("prompt", "final_answer", "steps"):
-                raise DataError(f"{self._fields[field]}: is missing; it is mapped to {field}")
-        # A key of our own name is another thing where the field is mapped to another key.
-        taken = {field: value for field, value in found.items() if value is not msgspec.UNSET}
-        for field in taken:
-            remove_at(record, self._fields[field])
-        trace = {"trace_version": "1.0"} | {f: v for f, v in taken.items() if v is not None or f in self._mapped}
-        if isinstance(record.get("trace_version"), str):
-            trace["trace_version"] = record.pop("trace_version")
+    def made(self, taken: dict[str, Any], rest: dict[str, Any], line: bytes) -> dict[str, Any]:
+        trace = {"trace_version": "1.0"} | taken
         for field in ("prompt", "final_answer"):
-            if field in trace:
-                trace[field] = _text(trace[field])
-        self._put_steps(trace)
-        self._put_meta(trace, record)
-        return trace
-
-    def _put_steps(self, trace: dict[str, Any]) -> None:
-        key = self._fields["final_answer"]
-        if self._split is not None and isinstance(trace.get("final_answer"), str):
-            try:
-                reasoning, trace["final_answer"] = _SPLITS[self._split](trace["final_answer"])
-            except DataError as error:
-                raise DataError(f"{key}: {error}") from None
-            trace["steps"] = reasoning
-            if not reasoning.strip():
+            if is_number(trace[field]):
+                trace[field] = number_text(line, self.fields[field])
+        if self._split is not None and isinstance(trace["final_answer"], str):
+            key = self.fields["final_answer"]
+            trace["steps"], trace["final_answer"] = split_off(trace["final_answer"], self._split, key)
+            if not trace["steps"].strip():
                 raise DataError(f"{key}: no reasoning stands before the answer; a trace needs a step")
         if trace.get("steps") is None:
             raise DataError("has no steps; name their key (--map steps=KEY) or how the answer ends (--split hashes)")
-        trace["steps"] = _steps(trace["steps"])
+        trace["steps"] = self._steps(trace["steps"])
+        check_history(trace, "final_answer", self.fields)
+        self._put_meta(trace, rest)
+        return trace
+
+    def _steps(self, value: Any) -> Any:
+        if isinstance(value, str):
+            # Not splitlines: a form feed, U+2028 and such are text.
+            lines = [line.removesuffix("\r") for line in value.split("\n")]
+            full = [k for k, line in enumerate(lines) if line and not line.isspace()]
+            self.blank_lines += full[-1] - full[0] + 1 - len(full) if full else 0
+            value = [lines[k] for k in full]
+        if not isinstance(value, list):
+            return value
+        return [_step(k, entry) for k, entry in enumerate(value)]
 
     def _put_meta(self, trace: dict[str, Any], rest: dict[str, Any]) -> None:
         meta = trace.get("meta")
@@ -159,23 +177,26 @@ class _Conversion:
         trace["meta"] = meta or None
 
 
+def check_history(record: Mapping[str, Any], answer: str, fields: Mapping[str, str]) -> None:
+    """Refuse a record whose earlier turns ask what the prompt asks, and answer it.
+
+    Raises:
+        DataError: naming the two turns.
+    """
+    messages = record.get("messages")
+    turns = [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
+    said = [(str(one.get("role")), str(one.get("content"))) for one in turns]
+    if found := given_away(str(record.get("prompt")), str(record.get(answer)), said):
+        raise DataError(
+            f"{fields['messages']}: turn {found[0] + 1} asks what the prompt asks and turn {found[1] + 1} holds the "
+            "answer, which would stand in the prompt; leave these turns out, or do not map messages"
+        )
+
+
 def _add(meta: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
         if not same_json(meta.setdefault(key, value), value):
             raise DataError(f"{one_line(key)}: is kept below meta, which has it with another value; rename one of them")
-
-
-def _text(value: Any) -> Any:
-    """Return a number as the text that JSON has for it, and anything else as it is."""
-    return encode(value).decode() if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
-def _steps(value: Any) -> Any:
-    if isinstance(value, str):
-        value = [line.strip() for line in value.splitlines() if line.strip()]
-    if not isinstance(value, list):
-        return value
-    return [_step(k, entry) for k, entry in enumerate(value)]
 
 
 def _step(k: int, entry: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tunix_eval.data.reading.explain import first_blank, message_flaw
+from tunix_eval.data.reading.history import trace_remarks
 from tunix_eval.data.reading.jsonl import IdTable, RecordFormat, encode, encode_lines
 from tunix_eval.data.reading.lines import Progress, Source, bytes_source
 from tunix_eval.data.reading.marks import bounded, has_long_number, key_marks, openings, spaced_colons
@@ -85,7 +86,7 @@ def validate_traces(path: Path, *, source: str | None = None, on_progress: Progr
             yield chunk
 
     count = without_id = 0
-    for traces in TRACE_FORMAT.scan(Source(lines.name, counted, lines.unit, lines.separator)):
+    for traces in TRACE_FORMAT.scan(replace(lines, chunks=counted)):
         count += len(traces)
         without_id += sum(trace.id is None for trace in traces)
     return TraceCount(count, seen, without_id)
@@ -103,7 +104,7 @@ def checked_traces(traces: Iterable[Trace | Mapping[str, Any]], source: str) -> 
         DataError: names `source` and the number of the trace, from 1; the first 20, and a count of the rest.
     """
     given = list(traces)
-    return read_source(TRACE_FORMAT.given(given, source)) if given else []
+    return read_source(TRACE_FORMAT.given(given, source, remarked=False)) if given else []
 
 
 def read_source(source: Source) -> list[Trace]:
@@ -232,7 +233,7 @@ def _in_step_order(trace: Trace) -> Trace:
     return msgspec.structs.replace(trace, steps=tuple(sorted(trace.steps, key=_INDEX)))
 
 
-TRACE_FORMAT = RecordFormat(Trace, "trace", _flaw, _sound, _in_step_order)
+TRACE_FORMAT = RecordFormat(Trace, "trace", _flaw, _sound, _in_step_order, trace_remarks)
 
 
 class IdMaker:
