@@ -1,6 +1,6 @@
 """Whether gates can be trusted: their error rates, honest retrainings, real regressions, and what they cost.
 
-python benchmarks/gates.py --only calibration,seeds,retrainings,regressions,cost --draws 2000
+python benchmarks/gates.py --only calibration,intervals,seeds,retrainings,regressions,cost --draws 2000
 
 Each section prints a Markdown table. The exit code is 1 where a line is not within what is asked of it.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 import calibration
 import costs
 import honest_seeds
+import intervals
 import regressions
 
 PACKAGES = ("tunix-eval", "pytest", "numpy", "scipy", "jax")
@@ -61,6 +62,7 @@ def main() -> int:
                 Table(calibration.SAME_WEIGHTS_COLUMNS, partial(calibration.same_weights, options.draws)),
                 Table(calibration.RETRAINED_COLUMNS, partial(calibration.retrained, options.draws)),
             ],
+            "intervals": [Table(intervals.COLUMNS, partial(intervals.intervals, options.draws))],
             "seeds": [Table(honest_seeds.COLUMNS, honest_seeds.honest_seeds)],
             "retrainings": [
                 Table(regressions.RETRAINING_COLUMNS, partial(regressions.retrainings, Path(folder), artifacts))

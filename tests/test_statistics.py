@@ -5,10 +5,12 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from tunix_eval import statistics
@@ -158,12 +160,75 @@ def test_a_paired_interval_of_binary_scores_is_tangos_unless_items_cluster():
     assert statistics.paired_interval(before, after, 0.9, clusters) == expected
 
 
-def test_the_interval_of_a_mean_is_wilsons_for_right_and_wrong_and_t_for_others():
-    values, clusters = [1.0, 0.0, 1.0, 1.0], ["a", "a", "b", "c"]
-    assert statistics.mean_interval(values, 0.95) == statistics.wilson_interval(3, 4, 0.95)
-    assert statistics.mean_interval(values, 0.95, clusters) == statistics.mean_estimate(values, clusters).interval(0.95)
+def test_the_interval_of_a_mean_is_wilsons_for_right_and_wrong_and_t_without_bounds():
+    assert statistics.mean_interval([1.0, 0.0, 1.0, 1.0], 0.95) == statistics.wilson_interval(3, 4, 0.95)
     graded = [0.5, 0.0, 1.0, 1.0]
-    assert statistics.mean_interval(graded, 0.9) == pytest.approx(stats.ttest_1samp(graded, 0).confidence_interval(0.9))
+    expected = stats.ttest_1samp(graded, 0).confidence_interval(0.9)
+    assert statistics.mean_interval(graded, 0.9) == pytest.approx(expected)
+    assert statistics.mean_interval(graded, 0.9, bounds=(0.2, math.inf)) == pytest.approx((0.2, expected.high))
+    assert statistics.mean_interval([0.5, 0.5], 0.9) is None
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_the_interval_of_repeats_is_wilsons_for_their_effective_number(level):
+    """statsmodels: the cluster-robust error of an intercept over all completions, then its Wilson interval."""
+    rows = [[1, 1, 1, 0], [1, 1, 1, 1], [0, 1, 0, 0], [1, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 1, 1]]
+    flat, groups = np.array(rows, float).ravel(), np.repeat(np.arange(7), 4)
+    model = OLS(flat, np.ones(28)).fit(cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False})
+    # Without a correction there; ours is G / (G - 1).
+    variance = float(model.bse[0]) ** 2 * 7 / 6
+    n = (
+        flat.mean()
+        * (1 - flat.mean())
+        / variance
+        * (stats.norm.ppf((1 + level) / 2) / stats.t.ppf((1 + level) / 2, 6)) ** 2
+    )
+    expected = proportion_confint(flat.mean() * n, n, 1 - level, method="wilson")
+    means = [statistics.mean(row) for row in rows]
+    assert statistics.mean_interval(means, level, trials=4) == pytest.approx(expected)
+    # As graded scores on another scale, and as items that share a cluster.
+    graded = statistics.mean_interval([3 * value - 1 for value in means], level, bounds=(-1.0, 2.0))
+    assert graded == pytest.approx([3 * end - 1 for end in expected])
+    names = [f"c{group}" for group in groups]
+    assert statistics.mean_interval(flat.tolist(), level, names) == pytest.approx(expected)
+
+
+@given(
+    st.integers(1, 8).flatmap(lambda m: st.tuples(st.just(m), st.lists(st.integers(0, m), min_size=2, max_size=40))),
+    st.booleans(),
+)
+def test_the_interval_of_bounded_scores_is_inside_of_them_and_never_a_point(trials, graded):
+    m, counts = trials
+    values = [count / m for count in counts]
+    low, high = statistics.mean_interval(values, 0.95, bounds=(0.0, 1.0), trials=None if graded else m)
+    assert 0.0 <= low <= statistics.mean(values) + 1e-12
+    assert statistics.mean(values) - 1e-12 <= high <= 1.0
+    # No item says more than its repeats do, each for itself.
+    most = len(values) * m if not graded else 1e9
+    assert high - low >= 0.9 * np.subtract(
+        *statistics.wilson_interval(statistics.mean(values) * most, most, 0.95)[::-1]
+    )
+    assert high > low
+
+
+def test_items_that_are_all_right_are_known_as_well_as_one_trial_each():
+    for count in (2, 5, 200):
+        for trials in (2, 16):
+            found = statistics.mean_interval([1.0] * count, 0.95, trials=trials)
+            assert found == statistics.wilson_interval(count, count, 0.95)
+    assert statistics.mean_interval([0.7] * 9, 0.95, bounds=(0, 1)) == statistics.wilson_interval(0.7 * 9, 9, 0.95)
+    # Clusters of 3, 1 and 1 know as much as 25 / 11 equal ones.
+    found = statistics.mean_interval([1.0] * 5, 0.95, ["a", "a", "a", "b", "c"])
+    assert found == pytest.approx(statistics.wilson_interval(25 / 11, 25 / 11, 0.95))
+
+
+@pytest.mark.parametrize(("rate", "correlation", "least"), [(0.5, 0.3, 0.93), (0.9, 0.3, 0.91), (0.97, 0.7, 0.93)])
+def test_the_interval_of_repeats_covers_the_rate(rate, correlation, least):
+    """t covers the last of them in 62 of 100; benchmarks/intervals.py has more designs."""
+    rng, shape = np.random.default_rng(1), 1 / correlation - 1
+    means = rng.binomial(4, rng.beta(rate * shape, (1 - rate) * shape, (1000, 20))) / 4
+    found = [statistics.mean_interval(row, 0.95, trials=4) for row in means.tolist()]
+    assert least <= sum(low <= rate <= high for low, high in found) / len(found) <= 0.99
 
 
 @pytest.mark.parametrize("dof", [1, 2, 4, 30, 1000])

@@ -6,7 +6,7 @@ Sums are exact (`math.fsum`), so that the order of the items never changes a fig
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -99,8 +99,8 @@ def is_binary(values: Iterable[float]) -> bool:
     return all(value in (0.0, 1.0) for value in values)
 
 
-def wilson_interval(successes: float, n: int, level: float) -> tuple[float, float]:
-    """Return the score interval of a rate.
+def wilson_interval(successes: float, n: float, level: float) -> tuple[float, float]:
+    """Return the score interval of a rate; n may be an effective number of trials.
 
     Source: Wilson (1927), JASA 22, 209-212.
     """
@@ -112,12 +112,69 @@ def wilson_interval(successes: float, n: int, level: float) -> tuple[float, floa
 
 
 def mean_interval(
-    values: Sequence[float], level: float, clusters: Sequence[str | None] | None = None
+    values: Sequence[float],
+    level: float,
+    clusters: Sequence[str | None] | None = None,
+    *,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    trials: int | None = None,
 ) -> tuple[float, float] | None:
-    """Return the interval of a mean: Wilson's for 0/1 values that share no cluster, else t."""
-    if is_binary(values) and not shares_cluster(clusters or ()):
+    """Return the interval of a mean, within the bounds of its values; None where nothing is known of their spread.
+
+    0/1 values that share no cluster: Wilson's. Others with two bounds, clusters and means of repeats among them:
+    Wilson's for the effective number of trials. The rest: t.
+
+    Args:
+        values: one an item.
+        level: such as 0.95.
+        clusters: as `mean_estimate` takes them.
+        bounds: the least and the greatest that a value can be.
+        trials: how many 0/1 trials each value is the mean of; None where it is graded, unless all values are 0 or 1.
+    """
+    if trials is None and is_binary(values):
+        trials = 1
+    if trials == 1 and not shares_cluster(clusters or ()):
         return wilson_interval(sum(values), len(values), level)
-    return mean_estimate(values, clusters).interval(level)
+    low, high = bounds if trials is None else (0.0, 1.0)
+    estimate = mean_estimate(values, clusters)
+    if estimate.stderr is None:
+        return None
+    if math.isfinite(high - low):
+        most = math.inf if trials is None else len(values) * trials
+        rate = min(max((estimate.mean - low) / (high - low), 0.0), 1.0)
+        n = _effective_trials(estimate, rate, (estimate.stderr / (high - low)) ** 2, level, clusters, most)
+        below, above = wilson_interval(rate * n, n, level)
+        return low + (high - low) * below, low + (high - low) * above
+    interval = estimate.interval(level) if estimate.stderr else None
+    return interval and (max(low, interval[0]), min(high, interval[1]))
+
+
+def _effective_trials(
+    estimate: MeanEstimate,
+    rate: float,
+    variance: float,
+    level: float,
+    clusters: Sequence[str | None] | None,
+    most: float,
+) -> float:
+    """Return how many 0/1 trials would know a rate as well.
+
+    rate (1 - rate) / variance, no fewer than the clusters, for no values between 0 and 1 spread more than 0 and 1
+    (Bhatia and Davis), and no more than `most`; then less, as t is wider than the normal. Without any spread: as
+    many as clusters. Clusters of unequal sizes count as (sum of sizes)^2 / sum of squared sizes.
+
+    Sources: Korn and Graubard (1998), Survey Methodology 24, 193-201, for the effective number and its correction;
+    Franco, Little, Louis and Slud (2019), Journal of Survey Statistics and Methodology 7, 334-364, for Wilson's
+    interval with it; Bhatia and Davis (2000), American Mathematical Monthly 107, 353-357; Kish (1965).
+    """
+    sizes = Counter(
+        index if cluster is None else cluster for index, cluster in enumerate(clusters or [None] * estimate.n)
+    )
+    least = estimate.n**2 / sum(size * size for size in sizes.values())
+    if variance == 0:
+        return least
+    n = min(max(rate * (1 - rate) / variance, least), most)
+    return n * (normal_quantile((1 + level) / 2) / t_quantile(estimate.dof, (1 + level) / 2)) ** 2
 
 
 def tango_statistic(won: int, lost: int, n: int, delta: float) -> float:

@@ -24,6 +24,14 @@ class LowerScorer(ExactScorer):
         self.name, self.lower_is_better = "nll", True
 
 
+class UnboundedScorer(ExactScorer):
+    """A scorer that does not say which values it may give."""
+
+    def __init__(self):
+        super().__init__()
+        self.bounds = (-math.inf, math.inf)
+
+
 EXACT = {"exact": ExactScorer()}
 
 
@@ -66,21 +74,31 @@ def test_a_perfect_score_still_has_an_interval():
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 10), min_size=2, max_size=30).filter(lambda values: not set(values) <= {0.0, 1.0}))
-def test_a_graded_metric_has_scipys_t_interval(values):
-    found = card(values)
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95) if len(set(values)) > 1 else (values[0],) * 2
-    assert found.ci95 == pytest.approx(tuple(expected), rel=1e-6, abs=1e-9)
+def test_a_graded_metric_without_bounds_has_scipys_t_interval(values):
+    found = make_scorecard("heldout", scored(values), {"exact": UnboundedScorer()})["exact"]
+    if found.stderr == 0:
+        assert found.ci95 is None
+    else:
+        expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        assert found.ci95 == pytest.approx(tuple(expected), rel=1e-6, abs=1e-9)
 
 
-def test_items_that_share_a_cluster_widen_the_interval_and_drop_wilson():
+def test_a_graded_metric_stays_within_its_bounds():
+    low, high = card([1.0, 1.0, 1.0, 0.75]).ci95
+    assert (low > 0.2, 0.9375 < high <= 1.0) == (True, True)
+    assert stats.ttest_1samp([1.0, 1.0, 1.0, 0.75], 0).confidence_interval(0.95).high > 1.0
+
+
+def test_items_that_share_a_cluster_widen_the_interval():
     values = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]
     clusters = ["a", "a", "a", "b", "b", "b", None, None]
     found = card(values, cluster=clusters)
     # Residuals from 0.625 sum to 1.125, -1.875, 0.375 and 0.375 over 4 clusters.
     stderr = math.sqrt(4 / 3 * (1.125**2 + 1.875**2 + 2 * 0.375**2)) / 8
     assert found.stderr == pytest.approx(stderr)
-    half = stats.t.ppf(0.975, 3) * stderr
-    assert found.ci95 == pytest.approx((0.625 - half, 0.625 + half))
+    # No fewer trials than clusters of 3, 3, 1 and 1 are worth: 64 / 20 equal ones, and those less as t(3) is wider.
+    n = 64 / 20 * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 3)) ** 2
+    assert found.ci95 == pytest.approx(proportion_confint(0.625 * n, n, method="wilson"))
     assert found.stddev == card(values).stddev
     assert card(values, cluster=list("abcdefgh")) == card(values)
 
@@ -152,7 +170,9 @@ def test_an_items_value_is_the_mean_of_its_completions_and_errors_are_over_items
     assert (found.mean, found.min, found.max) == (pytest.approx(1 / 3), 0.0, 0.75)
     assert found.stddev == pytest.approx(stats.tstd(values))
     assert found.stderr == pytest.approx(stats.sem(values))
-    assert found.ci95 == pytest.approx(tuple(stats.ttest_1samp(values, 0).confidence_interval(0.95)))
+    # 2/9 over the variance of the mean is 4.6 trials, which count less as t(2) is wider.
+    n = (2 / 9) / stats.sem(values) ** 2 * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 2)) ** 2
+    assert found.ci95 == pytest.approx(proportion_confint(n / 3, n, method="wilson"))
     assert (found.category["a"].n_items, found.category["a"].mean, found.category["b"].mean) == (2, 0.5, 0.0)
     assert found.category["a"].stderr == pytest.approx(0.25)
 
@@ -213,10 +233,16 @@ def test_completions_of_an_item_need_not_stand_side_by_side():
     assert make_scorecard("heldout", in_turn, EXACT)["exact"].right_of_n == {1: 2, 3: 1}
 
 
-def test_means_of_repeats_that_are_all_0_or_1_have_no_wilson_interval():
+def test_repeats_that_agree_are_no_more_than_one_trial_each():
     found = repeated_card([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
-    half = stats.t.ppf(0.975, 3) * 0.25
-    assert found.ci95 == pytest.approx((0.75 - half, 0.75 + half))
+    n = 4 * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 3)) ** 2
+    assert found.ci95 == pytest.approx(proportion_confint(0.75 * n, n, method="wilson"))
+
+
+def test_repeats_that_are_all_right_have_an_interval():
+    assert repeated_card([[1.0] * 8] * 5).ci95 == pytest.approx(proportion_confint(5, 5, method="wilson"))
+    low, high = repeated_card([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]).ci95
+    assert 0.0 < low < 0.5 < high < 1.0
 
 
 def test_a_groups_error_counts_the_clusters_of_its_own_items():

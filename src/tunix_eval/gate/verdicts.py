@@ -144,7 +144,7 @@ def _interval_of_the_mean(case: Case) -> tuple[float, float] | None:
     if len(case.current) > 1:
         return mean_estimate([run_mean(run) for run in case.current]).interval(0.95)
     pairs = [(value, case.clusters.get(one)) for one, value in case.current[0].values.items() if value is not None]
-    return mean_interval([value for value, _ in pairs], 0.95, [cluster for _, cluster in pairs])
+    return mean_interval([value for value, _ in pairs], 0.95, [cluster for _, cluster in pairs], bounds=case.bounds)
 
 
 def comparison_verdict(case: Case, decision: Decision) -> Verdict:

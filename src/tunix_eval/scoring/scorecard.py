@@ -12,7 +12,7 @@ import msgspec
 
 from tunix_eval.errors import DataError
 from tunix_eval.records import ExtractionStatus, GroupSummary, MetricSummary, Scorecard, ScoredItem, Scorer
-from tunix_eval.statistics import MeanEstimate, is_binary, mean, mean_estimate, mean_interval, measured_mean
+from tunix_eval.statistics import is_binary, mean, mean_estimate, mean_interval, measured_mean
 
 _LEVEL = 0.95
 _GROUPED_BY = ("section", "category", "difficulty")
@@ -33,8 +33,8 @@ def make_scorecard(evalset_name: str, scored: Sequence[ScoredItem], scorers: Map
     """Summarise every scorer's values; the first scorer's metric is the primary one.
 
     With several completions an item, the item's value is their mean. The standard error is over items, and robust to
-    clusters where items share one. ci95 is Wilson's where every value is 0 or 1, nothing is repeated and nothing
-    clusters, else t. Extraction statuses are counted over completions.
+    clusters where items share one. ci95 is `statistics.mean_interval` within the scorer's bounds.
+    Extraction statuses are counted over completions.
 
     Raises:
         DataError: no items, no scorers, an item that a scorer did not see, or one with more or fewer completions than
@@ -58,7 +58,12 @@ def make_scorecard(evalset_name: str, scored: Sequence[ScoredItem], scorers: Map
     return Scorecard(
         evalset=evalset_name,
         metrics={
-            name: _summary([one.scores[name].value for one in by_item], items, lower_is_better=scorer.lower_is_better)
+            name: _summary(
+                [one.scores[name].value for one in by_item],
+                items,
+                bounds=getattr(scorer, "bounds", (-math.inf, math.inf)),
+                lower_is_better=scorer.lower_is_better,
+            )
             for name, scorer in scorers.items()
         },
         primary=next(iter(scorers)),
@@ -105,7 +110,9 @@ def _places(values: Iterable[str | None]) -> dict[str, list[int]]:
     return dict(sorted(places.items()))
 
 
-def _summary(completed: Sequence[float | None], items: _Items, *, lower_is_better: bool) -> MetricSummary:
+def _summary(
+    completed: Sequence[float | None], items: _Items, *, bounds: tuple[float, float], lower_is_better: bool
+) -> MetricSummary:
     """Summarise a metric by its value for each completion, those of an item side by side."""
     n_items = len(items.clusters)
     repeats = len(completed) // n_items
@@ -128,7 +135,9 @@ def _summary(completed: Sequence[float | None], items: _Items, *, lower_is_bette
         mean=estimate.mean if estimate else None,
         stderr=estimate.stderr if estimate else None,
         stddev=estimate.stddev if estimate else None,
-        ci95=_interval(values, clusters, estimate, repeats) if estimate else None,
+        ci95=mean_interval(values, _LEVEL, clusters, bounds=bounds, trials=repeats if right else None)
+        if values
+        else None,
         min=min(values, default=None),
         max=max(values, default=None),
         lower_is_better=lower_is_better,
@@ -174,13 +183,6 @@ def _measured(values: Sequence[float | None], clusters: Sequence[str | None]) ->
     """Return the values that were measured, and the cluster of each."""
     known = [value for value in values if value is not None]
     return known, [cluster for value, cluster in zip(values, clusters, strict=True) if value is not None]
-
-
-def _interval(
-    values: Sequence[float], clusters: Sequence[str | None], estimate: MeanEstimate, repeats: int
-) -> tuple[float, float] | None:
-    # The mean of an item's repeats is no single trial, also where every such mean is 0 or 1.
-    return mean_interval(values, _LEVEL, clusters) if repeats == 1 else estimate.interval(_LEVEL)
 
 
 def _group(values: Sequence[float | None], clusters: Sequence[str | None]) -> GroupSummary:
