@@ -157,7 +157,6 @@ def test_what_breaks_a_law_is_printed_and_refused_for_training(model, template, 
         ("{{ 1 // 0 }}", "fails: ZeroDivisionError: "),
         ("{{ messages[0].content + 1 }}", "fails: TypeError: "),
         ("{{ range(10**9) | list }}", "fails: OverflowError: "),
-        ("{{ 'a' * 10**15 }}", "fails: MemoryError: "),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails: RecursionError: "),
         ("{{ messages.append(1) }}", "fails: SecurityError: "),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "fails: SecurityError: "),
@@ -247,7 +246,6 @@ def test_no_directory_is_named(tmp_path):
 
 def test_without_jinja2_the_install_command_is_named(model, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    monkeypatch.delitem(__import__("sys").modules, "tunix_eval.data.renderers.sandbox", raising=False)
     with pytest.raises(RenderError, match=r"install it with: pip install 'tunix-eval\[hf\]'"):
         HfRenderer.open(model())
 

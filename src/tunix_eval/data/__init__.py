@@ -59,7 +59,7 @@ from tunix_eval.data.renderers import (
     turn,
     user_turn,
 )
-from tunix_eval.data.renderers.laws import broken_law, check_conversation
+from tunix_eval.data.renderers.laws import broken_law, check_conversation, trained_spans
 from tunix_eval.data.renderers.styles import (
     STYLES,
     Piece,
@@ -196,6 +196,7 @@ __all__ = [
     "trace_line",
     "traces_of_run",
     "traces_text",
+    "trained_spans",
     "truncate",
     "turn",
     "user_turn",

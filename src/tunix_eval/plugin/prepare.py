@@ -65,7 +65,8 @@ class Format:
 
     def turns(self, dataset: Dataset) -> tuple[Conversation, ...]:
         """Return every trace as a conversation."""
-        return tuple(conversation(trace, self.style) for trace in dataset.traces)
+        section = getattr(self.renderer, "thinking_section", None)
+        return tuple(conversation(trace, self.style, section) for trace in dataset.traces)
 
     def sequences(self, dataset: Dataset) -> tuple[TokenSequence, ...]:
         """Return every trace as tokens with a loss mask."""

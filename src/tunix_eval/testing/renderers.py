@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunix_eval.data import STYLES, ByteTokenizer, broken_law
+from tunix_eval.data import STYLES, ByteTokenizer, broken_law, trained_spans
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Conversation, Renderer, Span, Turn
 from tunix_eval.testing.checks import check_attributes, of_examples
@@ -37,9 +37,10 @@ def check_renderer(renderer: Renderer, *, max_examples: int = 100) -> None:
     words = st.from_regex(r"[a-z0-9]{1,8}( [a-z0-9]{1,8})?", fullmatch=True)
 
     def check_exchange(question: str, reply: str) -> None:
-        conversation = Conversation((Turn("user", question), Turn("assistant", reply)))
+        thought = "so" if getattr(renderer, "thinking_section", None) == "always" else None
+        conversation = Conversation((Turn("user", question), Turn("assistant", reply, thought)))
         try:
-            spans = renderer.render(conversation, generation_prompt=False)
+            spans = trained_spans(renderer, conversation)
             renderer.render(Conversation(conversation.turns[:1]), generation_prompt=True)
         except RenderError as error:
             raise AssertionError(f"an ordinary exchange is refused: {error}") from None
@@ -56,8 +57,8 @@ def check_renderer(renderer: Renderer, *, max_examples: int = 100) -> None:
     @given(conversations(extra=tokens, reasoning=True))
     def check(conversation: Conversation) -> None:
         try:
-            whole = renderer.render(conversation, generation_prompt=False)
-            neutral = renderer.render(_neutral(conversation), generation_prompt=False)
+            whole = trained_spans(renderer, conversation)
+            neutral = trained_spans(renderer, _neutral(conversation))
         except RenderError:
             return
         unknown = {span.text for span in whole if span.control} - set(tokens)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from tunix_eval.data.renderers.styles import Section
 from tunix_eval.errors import RenderError, SpecError, suggestion
 from tunix_eval.records import Conversation, Span, Turn
 
@@ -37,6 +38,8 @@ class Edition:
     bos_token: str | None = None
     stop_token: str | None = None
     default_style: str = "numbered"
+    thinking_section: ClassVar[Section | None] = None
+    """Whose reasoning is printed in a thinking section; None where replies have no such section."""
 
     user: ClassVar[str]
     assistant: ClassVar[str]

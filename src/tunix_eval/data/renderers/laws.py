@@ -10,12 +10,16 @@
 | history stays as it was | replies that change once something follows them |
 | nothing is dropped | texts that the edition does not print |
 | text cannot open a turn | names of control tokens that take effect, markers that are plain text |
+
+They are judged on a prompt and the reply to it (`trained_spans`). What the prompt has printed of the reply, as
+`<think>` of current reasoning editions, counts as said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
+from tunix_eval.data.renderers.thinking import has_thought
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Conversation, Renderer, Span, Turn
 
@@ -27,13 +31,25 @@ Broken = tuple[str, str]
 """The name of a law, and what breaks it."""
 
 
+def trained_spans(renderer: Renderer, conversation: Conversation) -> tuple[Span, ...]:
+    """Return what is trained on: the whole conversation; by a renderer's own `trained_spans` where it has one.
+
+    A renderer has one where it prints a reply in another way than a model writes it after the prompt.
+
+    Raises:
+        RenderError: the edition refuses the conversation.
+    """
+    own: Callable[[Conversation], tuple[Span, ...]] | None = getattr(renderer, "trained_spans", None)
+    return renderer.render(conversation, generation_prompt=False) if own is None else own(conversation)
+
+
 def check_conversation(
     renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], *, replies: Collection[int] | None = None
 ) -> None:
     """Refuse to train on a conversation for which a law fails.
 
-    `spans` is what the renderer gives for the whole conversation, without a generation prompt; `replies` are the turns
-    whose replies carry loss, all of them where it is None.
+    `spans` are the `trained_spans` of the conversation; `replies` are the turns whose replies carry loss, all of them
+    where it is None.
 
     Raises:
         RenderError: names the renderer and the law.
@@ -66,15 +82,18 @@ def broken_law(
     turns = conversation.turns
     supervised = [k for k, turn in enumerate(turns) if turn.role == "assistant" and (replies is None or k in replies)]
     return (
-        _broken_spans(renderer, stop, spans, supervised)
+        _broken_spans(renderer, conversation, spans, supervised)
         or _broken_texts(renderer, conversation, spans)
         or _broken_start(conversation, supervised)
         or (None if trusts else _broken_renders(renderer, conversation, spans, supervised))
     )
 
 
-def _broken_spans(renderer: Renderer, stop: str, spans: tuple[Span, ...], supervised: list[int]) -> Broken | None:
+def _broken_spans(
+    renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...], supervised: list[int]
+) -> Broken | None:
     """Laws that one look at the spans decides."""
+    stop = renderer.stop_token
     bos: str | None = getattr(renderer, "bos_token", "")
     begins, given, ended, reply = 0, False, set(), None
     for span in spans:
@@ -97,18 +116,43 @@ def _broken_spans(renderer: Renderer, stop: str, spans: tuple[Span, ...], superv
     if begins > 1 or (bos and begins != 1):
         return "one BOS at most", f"found {begins} BOS tokens, expected {1 if bos else 'at most 1'}"
     unmarked = [k for k in supervised if k not in ended]
-    if unmarked:
-        law, reason = _no_beginning(unmarked[0])
-        return law, f"{reason}, or its reply is not marked"
-    return None
+    return _unmarked(renderer, conversation, unmarked[0]) if unmarked else None
+
+
+def _unmarked(renderer: Renderer, conversation: Conversation, k: int) -> Broken:
+    """Say why the reply of turn k is not found behind its prompt."""
+    turn = conversation.turns[k]
+    if k < len(conversation.turns) - 1:
+        alone = Conversation(conversation.turns[: k + 1], conversation.system)
+        try:
+            marked = any(span.reply == k for span in trained_spans(renderer, alone))
+        except RenderError as error:
+            return "history stays as it was", f"the conversation up to turn {k + 1} is refused ({error})"
+        if marked:
+            return _printed_otherwise(k)
+    law, reason = _no_beginning(k)
+    opened: str = getattr(renderer, "opened_thought", "")
+    if opened and not has_thought(turn):
+        return law, (
+            f"the prompt before turn {k + 1} opens a thought ({opened.strip()}) that its reply does not have; give it "
+            "steps and a style that writes them, or turn thinking off where the template has an option for that"
+        )
+    if getattr(renderer, "closes_thinking", False) and has_thought(turn):
+        return law, (
+            f"{reason}: it closes the thinking section, and the reply has a thought; choose style numbered or plain, "
+            "or turn thinking on"
+        )
+    return law, f"{reason}, or its reply is not marked"
 
 
 def _broken_texts(renderer: Renderer, conversation: Conversation, spans: tuple[Span, ...]) -> Broken | None:
     """Laws about what the texts hold, that cost nothing where they hold nothing odd."""
     markers: tuple[str, ...] = getattr(renderer, "text_markers", ())
+    last = len(conversation.turns) - 1
     for k, turn in enumerate(conversation.turns):
         if turn.reasoning_content and not _says(spans, k, turn):
-            return "nothing is dropped", f"the edition drops the reasoning_content of turn {k + 1}"
+            earlier = ", a reply that is not the last: take earlier thoughts out" if k < last else ""
+            return "nothing is dropped", f"the edition drops the reasoning_content of turn {k + 1}{earlier}"
     for marker in markers:
         for turn in conversation.messages:
             if marker in turn.content or marker in (turn.reasoning_content or ""):
@@ -190,12 +234,16 @@ def _rewritten(renderer: Renderer, conversation: Conversation, spans: tuple[Span
     if k == len(conversation.turns) - 1:
         return None
     try:
-        until = renderer.render(Conversation(conversation.turns[: k + 1], conversation.system), generation_prompt=False)
+        until = trained_spans(renderer, Conversation(conversation.turns[: k + 1], conversation.system))
     except RenderError as error:
         return "history stays as it was", f"the conversation up to turn {k + 1} is refused ({error})"
     end = 1 + max((n for n, span in enumerate(until) if span.reply == k), default=-1)
     if spans[:end] == until[:end]:
         return None
+    return _printed_otherwise(k)
+
+
+def _printed_otherwise(k: int) -> Broken:
     return "history stays as it was", f"turn {k + 1} is printed otherwise once more follows; supervise the last reply"
 
 
@@ -217,7 +265,7 @@ def _forged(renderer: Renderer, conversation: Conversation, spans: tuple[Span, .
     )
     system = None if conversation.system is None else harmless(conversation.system)
     try:
-        expected = renderer.render(Conversation(turns, system), generation_prompt=False)
+        expected = trained_spans(renderer, Conversation(turns, system))
     except RenderError as error:
         return "text cannot open a turn", f"{names[0]} in a text decides whether it is refused ({error})"
     if _controls(spans) == _controls(expected):
@@ -234,15 +282,33 @@ def _texts(conversation: Conversation) -> list[str]:
 
 
 def _says(spans: tuple[Span, ...], k: int, turn: Turn) -> bool:
-    """Whether the reply of turn k holds its thought and then its content, white space apart."""
-    printed, at = _squeezed(tuple(span for span in spans if span.reply == k)), 0
+    """Whether the reply of turn k holds its thought and then its content, white space apart.
+
+    A mark at their beginning may stand at the end of the prompt.
+    """
+    numbers = [n for n, span in enumerate(spans) if span.reply == k]
+    printed, at = _squeezed(tuple(spans[n] for n in numbers)), 0
     for text in filter(None, (turn.reasoning_content, turn.content)):
         said = "".join(text.split())
         found = printed.find(said, at)
         if found < 0:
-            return False
+            given = 0 if at else _given(_squeezed(spans[numbers[0] - 1 : numbers[0]]), said, printed) if numbers else 0
+            if not given:
+                return False
+            found = -given
         at = found + len(said)
     return True
+
+
+def _given(prompt: str, said: str, printed: str) -> int:
+    """Return how many characters of what is said the prompt ends with, the reply beginning with the rest.
+
+    A reply that begins with a word is no mark that the prompt has printed.
+    """
+    if said[0].isalnum():
+        return 0
+    lengths = range(len(said) - 1, 0, -1)
+    return next((n for n in lengths if prompt.endswith(said[:n]) and printed.startswith(said[n:])), 0)
 
 
 def _squeezed(spans: tuple[Span, ...]) -> str:

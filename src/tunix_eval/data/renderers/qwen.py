@@ -7,12 +7,13 @@ id for each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from tunix_eval.data.renderers.chatml import ChatmlRenderer
 from tunix_eval.data.renderers.edition import Edition
+from tunix_eval.data.renderers.styles import Section
 from tunix_eval.records import Span, Turn
 
 _SECTION = "<think>\n{}\n</think>\n\n"
@@ -43,6 +44,7 @@ class Qwen3Renderer(ChatmlRenderer):
 
     name = "qwen3"
     default_style = "tagged"
+    thinking_section: ClassVar[Section | None] = "always"
     append_only = False
     advice = "train on qwen3_instruct_2507 or leave out earlier thinking"
     options = {"enable_thinking": True}  # noqa: RUF012
@@ -84,6 +86,7 @@ class Qwen3NothinkRenderer(Qwen3Renderer):
 
     name = "qwen3_nothink"
     default_style = "numbered"
+    thinking_section = None
     prefill = _SECTION.format("")
     advice = "train on qwen3 or leave the thinking out"
     options = {"enable_thinking": False}  # noqa: RUF012

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from operator import itemgetter
 
-from tunix_eval.data.renderers.styles import reasoning_pieces, reply_at_answer
+from tunix_eval.data.renderers.styles import (
+    Piece,
+    Section,
+    pieces_around_section,
+    reasoning_pieces,
+    reply_at_answer,
+    uses_section,
+)
 from tunix_eval.errors import RenderError
 from tunix_eval.records import Span, Supervision, Trace
 
 
 def reply_parts(
-    trace: Trace, style: str, spans: tuple[Span, ...], reply: int, supervision: Supervision
+    trace: Trace,
+    style: str,
+    spans: tuple[Span, ...],
+    reply: int,
+    supervision: Supervision,
+    section: Section | None = None,
 ) -> dict[int, list[tuple[str, float]]]:
     """Return span number -> its text in parts with their loss weights, of the spans whose parts weigh differently.
 
@@ -23,15 +35,20 @@ def reply_parts(
         {a = 0.5}     1               0.5     1     1       1           1  1
 
     From the answer's first character on everything weighs 1, what the style writes after it too: the model has to
-    learn to end.
+    learn to end. `section` is the renderer's `thinking_section`; what closes it weighs what the style's own words do.
 
     Raises:
         RenderError: the renderer printed the reply otherwise than it was written, so that its parts are not found.
     """
     numbers = [number for number, span in enumerate(spans) if span.reply == reply and not span.control]
     text = "".join(spans[number].text for number in numbers)
-    weighted = weighted_texts(trace, style, supervision)
-    starts = _starts([piece for piece, _ in weighted], text)
+    if uses_section(style, section):
+        thought, answered = _weighted_around_section(trace, style, supervision)
+        weighted = [*thought, *answered]
+        starts = _starts_around_section([piece for piece, _ in thought], [piece for piece, _ in answered], text)
+    else:
+        weighted = weighted_texts(trace, style, supervision)
+        starts = _starts([piece for piece, _ in weighted], text)
     if starts is None:
         raise RenderError(
             "the renderer prints the reply otherwise than the style writes it, so that its steps and answer are not "
@@ -58,14 +75,43 @@ def weighted_texts(trace: Trace, style: str, supervision: Supervision) -> list[t
     >>> weighted_texts(trace, "plain", Supervision("answer"))
     [('1+1=2\\n#### ', 0.0), ('2', 1.0)]
     """
-    weights = 0.0 if supervision.turns == "answer" else supervision.step_weight
+    weights = _weight_before_answer(supervision)
     if isinstance(weights, Mapping):
-        pieces = reasoning_pieces(trace, style)
-        weighted = [(text, float(weights.get(type_, 1.0)) if type_ else 1.0) for text, _, type_ in pieces]
-        by_weight = groupby(weighted, key=itemgetter(1))
-        return [("".join([text for text, _ in group]), weight) for weight, group in by_weight]
+        return _merged(_weighted(reasoning_pieces(trace, style), weights))
     before, answer = reply_at_answer(trace, style)
-    return [(before, float(weights)), (answer, 1.0)] if before and weights != 1.0 else [(before + answer, 1.0)]
+    return [(before, weights), (answer, 1.0)] if before and weights != 1.0 else [(before + answer, 1.0)]
+
+
+_Weighted = list[tuple[str, float]]
+
+
+def _weight_before_answer(supervision: Supervision) -> float | Mapping[str, float]:
+    weights = 0.0 if supervision.turns == "answer" else supervision.step_weight
+    return weights if isinstance(weights, Mapping) else float(weights)
+
+
+def _weighted(pieces: Iterable[Piece], weights: float | Mapping[str, float]) -> _Weighted:
+    """Return texts and weights, those of one number up to the answer."""
+    weighted, answered = _Weighted(), False
+    for text, kind, step_type in pieces:
+        answered |= kind == "answer"
+        if isinstance(weights, Mapping):
+            weighted.append((text, float(weights.get(step_type, 1.0)) if step_type else 1.0))
+        else:
+            weighted.append((text, 1.0 if answered else weights))
+    return weighted
+
+
+def _merged(weighted: _Weighted) -> _Weighted:
+    by_weight = groupby(weighted, key=itemgetter(1))
+    return [("".join([text for text, _ in group]), weight) for weight, group in by_weight]
+
+
+def _weighted_around_section(trace: Trace, style: str, supervision: Supervision) -> tuple[_Weighted, _Weighted]:
+    """Return the texts and weights of the thinking section, and those of what follows it."""
+    weights = _weight_before_answer(supervision)
+    thought, answered = pieces_around_section(trace, style)
+    return _merged(_weighted(thought, weights)), _merged(_weighted(answered, weights))
 
 
 def _starts(pieces: list[str], text: str) -> list[int] | None:
@@ -88,9 +134,37 @@ def _starts(pieces: list[str], text: str) -> list[int] | None:
     return starts
 
 
-def _starts_of_ink(pieces: list[str], text: str) -> list[int] | None:
+def _starts_around_section(thought: list[str], answered: list[str], text: str) -> list[int] | None:
+    r"""Return where each piece begins; the first behind the section begins with what closes it.
+
+    >>> _starts_around_section(["ab\n"], ["#### ", "c"], "<think>\nab\n</think>\n\n#### c")
+    [8, 10, 26]
+    """
+    places, ink = _ink(text)
+    inside, behind = ("".join("".join(pieces).split()) for pieces in (thought, answered))
+    first, second = ink.find(inside), ink.rfind(behind)
+    if first < 0 or second < first + len(inside):
+        return None
+    starts = []
+    for piece in thought:
+        starts.append(places[first] if first < len(places) else len(text))
+        first += len("".join(piece.split()))
+    for piece in answered:
+        starts.append(places[second] if second < len(places) else len(text))
+        second += len("".join(piece.split()))
+    if thought:
+        starts[len(thought)] = places[first - 1] + 1
+    return starts
+
+
+def _ink(text: str) -> tuple[list[int], str]:
+    """Return a text without its white space, and where each of its characters stands in it."""
     places = [place for place, character in enumerate(text) if not character.isspace()]
-    ink = "".join(text[place] for place in places)
+    return places, "".join([text[place] for place in places])
+
+
+def _starts_of_ink(pieces: list[str], text: str) -> list[int] | None:
+    places, ink = _ink(text)
     squeezed = ["".join(piece.split()) for piece in pieces]
     first = ink.rfind("".join(squeezed))
     if first < 0:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from tunix_eval.data.renderers.laws import check_conversation
-from tunix_eval.data.renderers.styles import conversation, prompt_conversation
+from tunix_eval.data.renderers.laws import check_conversation, trained_spans
+from tunix_eval.data.renderers.styles import Section, conversation, prompt_conversation
 from tunix_eval.data.tokens.encoding import Coder, Layout
 from tunix_eval.data.tokens.frames import Frames
 from tunix_eval.data.tokens.replies import reply_parts
 from tunix_eval.errors import DataError, RenderError
 from tunix_eval.records import (
+    Conversation,
     EvalItem,
     FloatArray,
     Renderer,
@@ -30,6 +31,8 @@ LISTED = 20
 """Traces that an error lists; the rest is counted."""
 _AT_ONCE = 500
 """Traces encoded in one go: enough that calls cost little, few enough that their arrays stay in the cache."""
+_SHOWN = 50
+"""Conversations that a renderer is shown before they are asked for."""
 _EVERYTHING = Supervision()
 
 
@@ -81,9 +84,20 @@ def _at_once(traces: Sequence[Trace], frames: Frames, coder: Coder) -> list[Toke
         ids = [str(traces[number].id) for number in group.numbers]
         made.update(zip(group.numbers, coder.framed(group.frame, ids, group.texts), strict=True))
     plain = [number for number in range(len(traces)) if number not in made]
-    layouts = [_laid_out(traces[number], frames) for number in plain]
+    layouts = list(_layouts([traces[number] for number in plain], frames))
     made.update(zip(plain, coder.sequences(layouts), strict=True))
     return [made[number] for number in range(len(traces))]
+
+
+def _layouts(traces: Sequence[Trace], wanted: Frames) -> Iterator[Layout]:
+    """Yield the layout of each trace; a renderer that has `prepare` is shown some conversations beforehand."""
+    prepare: Callable[[list[Conversation]], None] | None = getattr(wanted.renderer, "prepare", None)
+    section: Section | None = getattr(wanted.renderer, "thinking_section", None)
+    for start in range(0, len(traces), _SHOWN):
+        some = traces[start : start + _SHOWN]
+        if prepare is not None and len(some) > 1:
+            prepare([conversation(trace, wanted.style, section) for trace in some])
+        yield from (_laid_out(trace, wanted) for trace in some)
 
 
 def _alone(trace: Trace, frames: Frames, coder: Coder) -> TokenSequence:
@@ -96,13 +110,14 @@ def _alone(trace: Trace, frames: Frames, coder: Coder) -> TokenSequence:
 
 def _laid_out(trace: Trace, wanted: Frames) -> Layout:
     renderer, supervision = wanted.renderer, wanted.supervision
-    talk = conversation(trace, wanted.style)
-    spans = renderer.render(talk, generation_prompt=False)
+    section: Section | None = getattr(renderer, "thinking_section", None)
+    talk = conversation(trace, wanted.style, section)
+    spans = trained_spans(renderer, talk)
     last = len(talk.turns) - 1
     every = supervision.turns == "all"
     check_conversation(renderer, talk, spans, replies=None if every else (last,))
     weights = tuple([float(span.reply == last or (every and span.reply is not None)) for span in spans])
-    parts = {} if wanted.whole else reply_parts(trace, wanted.style, spans, last, supervision)
+    parts = {} if wanted.whole else reply_parts(trace, wanted.style, spans, last, supervision, section)
     return Layout(str(trace.id), spans, weights, parts)
 
 
