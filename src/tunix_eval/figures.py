@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 
@@ -64,3 +65,24 @@ def printable(text: str) -> str:
     a\x1b[31mb\n
     """
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    r"""Escape what `printable` does, line by line: line ends stay.
+
+    >>> print(printable_lines("a\x1b[1m\r\nb"))
+    a\x1b[1m\r
+    b
+    """
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def printable_json(text: str) -> str:
+    r"""Escape what a terminal would not show as it is in JSON text, which stays the same JSON.
+
+    >>> print(printable_json('["\u202ea", "\U000e0041"]'))
+    ["\u202ea", "\udb40\udc41"]
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1].replace("\x7f", "\\u007f") for c in text)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWr
 
 from tunix_eval.errors import SpecError, suggestion
 from tunix_eval.figures import bytes_text, printable
+from tunix_eval.nearby import near_file
 
 _Model = TypeVar("_Model", bound=BaseModel)
 KEY = re.compile(r"[A-Za-z0-9._\-\[\]=,]+")
@@ -96,7 +97,7 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
             raise SpecError(f"{path}: is longer than {bytes_text(_MOST_BYTES)}; a {what} is shorter")
         return tomli.loads(data.decode("utf-8"))
     except FileNotFoundError:
-        raise SpecError(f"{path}: no such {what}") from None
+        raise SpecError(f"{path}: no such {what}.{near_file(path)}".removesuffix(".")) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except tomli.TOMLDecodeError as error:

@@ -240,8 +240,11 @@ def test_a_file_that_is_nested_too_deeply_is_named(model):
 
 
 def test_no_directory_is_named(tmp_path):
+    (tmp_path / "model").write_text("", encoding="utf-8")
     with pytest.raises(RenderError, match="not a directory; expected a model directory"):
-        HfRenderer.open(tmp_path / "missing")
+        HfRenderer.open(tmp_path / "model")
+    with pytest.raises(RenderError, match=r"modle: no such model directory\. Did you mean 'model'\?"):
+        HfRenderer.open(tmp_path / "modle")
 
 
 def test_without_jinja2_the_install_command_is_named(model, monkeypatch):

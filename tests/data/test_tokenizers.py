@@ -188,12 +188,12 @@ def test_an_id_outside_a_models_vocabulary_is_refused(model_file):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("no.json", None, "cannot be read: No such file"),
+        ("no.json", None, "no such tokenizer file"),
         ("bad.json", b"{", "is no JSON"),
         ("list.json", b"[]", "has no table 'model'"),
         ("bad.model", b"\xff\xff", "is no sentencepiece model"),
         ("cut.model", b"\n\x7fabc", "is no sentencepiece model"),
-        ("no.model", None, "cannot be read: No such file"),
+        ("no.model", None, "no such tokenizer file"),
     ],
 )
 def test_a_file_that_is_no_tokenizer_is_named_in_one_line(tmp_path, name, content, message):

@@ -79,7 +79,7 @@ def test_a_checkpoint_is_judged_with_the_tokenizer_file_it_was_trained_with(proj
 def test_mistakes_are_one_line_each(project: Project) -> None:
     mistakes = {
         'tokenizer = "hf"': 'is opened by path: write tokenizer = "path/to/tokenizer.json"',
-        'tokenizer = "none.json"': "none.json: cannot be read: No such file or directory",
+        'tokenizer = "none.json"': "none.json: no such tokenizer file",
         'renderer_options = { date = "today" }': "renderer 'qa' has no options, found date; take them out",
         "step_weight = { sumn = 0.5 }": "has a step of type 'sumn'",
         'supervise = "answer"\nstep_weight = 0.5': "no step carries loss then",

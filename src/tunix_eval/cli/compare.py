@@ -18,6 +18,7 @@ from tunix_eval.cli.recorded import (
     open_runs,
     terminal_width,
 )
+from tunix_eval.cli.terminal import json_lines
 from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.report import (
     ComparedRuns,
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         ),
     )
     if arguments.json:
-        return comparison_json(report).splitlines(), 0
+        return json_lines(comparison_json(report)), 0
     return comparison_lines(report, width=max(80, terminal_width())), 0
 
 

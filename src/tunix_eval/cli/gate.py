@@ -20,6 +20,7 @@ from tunix_eval.cli.recorded import (
     terminal_width,
 )
 from tunix_eval.cli.stopped import stopped_verdicts
+from tunix_eval.cli.terminal import json_lines
 from tunix_eval.data import file_stem
 from tunix_eval.errors import ArtifactError, SpecError, unknown_name
 from tunix_eval.figures import printable
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         verdicts = _of_arguments(arguments, asked)
     report = SessionReport(verdicts=tuple(verdicts))
     failed = [verdict for verdict in verdicts if verdict.outcome in ("failed", "undecided", "stopped")]
-    lines = verdicts_json(report).splitlines() if arguments.json else _lines(report, failed)
+    lines = json_lines(verdicts_json(report)) if arguments.json else _lines(report, failed)
     return lines, 1 if failed else 0
 
 

@@ -13,7 +13,7 @@ from tunix_eval.cli.inputs import NATURAL
 from tunix_eval.cli.kept_files import KeptFile, kept_files, totals, useless
 from tunix_eval.cli.kept_runs import KeptRun, kept_runs, named, sizes
 from tunix_eval.cli.recorded import open_store
-from tunix_eval.cli.terminal import columns, counted, listed
+from tunix_eval.cli.terminal import columns, counted, json_lines, listed
 from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.figures import bytes_text, printable
 from tunix_eval.settings import read_settings
@@ -155,7 +155,7 @@ def _evaluations(one: KeptRun) -> list[str]:
 
 
 def _json(value: object) -> list[str]:
-    return json.dumps(value, indent=2).splitlines()
+    return json_lines(json.dumps(value, indent=2))
 
 
 def age_text(then: datetime) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tunix_eval.cli.inputs import POSITIVE, Given, add_dataset_argument, assignments, open_traces, plain_value
 from tunix_eval.cli.recorded import terminal_width
-from tunix_eval.cli.terminal import coloured, listed
+from tunix_eval.cli.terminal import DIM, MARKED, PLAIN, coloured, listed
 from tunix_eval.data import STYLES, encode_trace
 from tunix_eval.errors import SpecError, suggestion, unknown_name
 from tunix_eval.figures import printable
@@ -19,7 +19,6 @@ from tunix_eval.records import Renderer, Span, Supervision, TokenSequence, Trace
 from tunix_eval.tables import resolve_reference
 
 _SUPERVISED = ("last", "all", "answer")
-_DIM, _MARKED, _PLAIN = "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,15 +122,15 @@ def _body(sequence: TokenSequence, *, ids: bool, width: int, colour: bool) -> It
     for length in sequence.span_lengths:
         starts.append(starts[-1] + length)
     for span, margin, (start, end) in zip(sequence.spans, margins, pairwise(starts), strict=True):
-        code = "" if not colour else _DIM if span.control else _MARKED if margin else ""
+        code = "" if not colour else DIM if span.control else MARKED if margin else ""
         for line in _pieces(span, width - room - 1):
             text = f"{margin.ljust(room)} {line}"
-            yield f"{code}{text}{_PLAIN}" if code else text
+            yield f"{code}{text}{PLAIN}" if code else text
         if ids:
             numbers = " ".join(map(str, sequence.ids[start:end]))
             indent = " " * (room + 4)
             for line in textwrap.wrap(numbers, width, initial_indent=indent, subsequent_indent=indent):
-                yield f"{_DIM}{line}{_PLAIN}" if colour else line
+                yield f"{DIM}{line}{PLAIN}" if colour else line
 
 
 def _margin(weight: float) -> str:

@@ -9,21 +9,27 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
 from tunix_eval.errors import SpecError
-from tunix_eval.figures import printable
+from tunix_eval.figures import printable, printable_json
+from tunix_eval.nearby import below
 
 _WAIT_SECONDS, _BETWEEN_SECONDS = 0.5, 0.1
 LISTED = 10
+DIM, MARKED, PLAIN = "\x1b[2m", "\x1b[32m", "\x1b[0m"
+"""The colours that are written."""
+_COLOURS = re.compile(f"({'|'.join(map(re.escape, (DIM, MARKED, PLAIN)))})")
 _AT_LINE = re.compile(r"(.+?):(\d+): (.+)", re.DOTALL)
 
 
 def write_lines(stream: TextIO, lines: Iterable[str] | Iterable[bytes]) -> None:
-    """Write lines and flush; bytes are whole lines already.
+    """Write lines and flush; bytes are data, whole lines already.
 
-    Characters that the stream cannot hold are escaped, a closed pipe is no mistake.
+    Whatever else than our own colours a terminal would not show as it is, is escaped, and so are characters that the
+    stream cannot hold. A closed pipe is no mistake.
     """
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
@@ -32,7 +38,7 @@ def write_lines(stream: TextIO, lines: Iterable[str] | Iterable[bytes]) -> None:
             if isinstance(line, bytes):
                 stream.buffer.write(line)
             else:
-                stream.write(f"{line}\n")
+                stream.write(f"{_shown(line)}\n")
         stream.flush()
     except BrokenPipeError:
         # What is left in the buffer would be flushed, and fail, once more at exit.
@@ -40,9 +46,26 @@ def write_lines(stream: TextIO, lines: Iterable[str] | Iterable[bytes]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _shown(line: str) -> str:
+    return line if line.isprintable() else "".join(map(_escaped, _COLOURS.split(line)))
+
+
+def _escaped(piece: str) -> str:
+    return piece if _COLOURS.fullmatch(piece) else printable(piece)
+
+
+def json_lines(text: str) -> list[str]:
+    """Return JSON as lines to write: the same JSON, with nothing in it that a terminal would take for a command."""
+    return printable_json(text).rstrip("\n").split("\n")
+
+
 def complain(message: str) -> None:
-    """Write an error to stderr, each of its lines as one of ours, lines of a file with one reason as one."""
-    write_lines(sys.stderr, [f"tunix-eval: {printable(line)}" for line in _by_reason(message.split("\n"))])
+    """Write an error to stderr, each of its lines as one of ours, lines of a file with one reason as one.
+
+    Paths below the working directory are written as its user would.
+    """
+    lines = below(message, Path.cwd()).split("\n")
+    write_lines(sys.stderr, [f"tunix-eval: {printable(line)}" for line in _by_reason(lines)])
 
 
 def _by_reason(lines: Sequence[str]) -> list[str]:

@@ -245,7 +245,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if need is not None and need.error:
         pytest.fail(reporting.with_short_paths(item.config, need.error), pytrace=False)
     if need is not None and need.skip:
-        pytest.skip(need.skip)
+        pytest.skip(reporting.with_short_paths(item.config, need.skip))
     return (yield from _in_one_line(item))
 
 
@@ -269,7 +269,7 @@ def _in_one_line(item: pytest.Item) -> Generator[None, object, object]:
             stopping.Stopping.of(item.config).report(item, error)
         reason = str(error)
         if not (item.config.option.tunix_require and items.is_gate(item)):
-            pytest.skip(reason)
+            pytest.skip(reporting.with_short_paths(item.config, reason))
         reason += " (--tunix-require: a gate may not be skipped)"
     pytest.fail(reporting.with_short_paths(item.config, reason), pytrace=False)
 
@@ -284,5 +284,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.tunix_rows = rows  # type: ignore[attr-defined]
     case = getattr(item, "funcargs", {}).get("tunix_case") if report.failed and report.when == "call" else None
     if case is not None:
-        report.sections.append((f"tunix-eval: {case.id}", reporting.with_short_paths(item.config, case.story())))
+        title, story = (reporting.with_short_paths(item.config, text) for text in (case.id, case.story()))
+        report.sections.append((f"tunix-eval: {title}".replace("\n", " "), story))
     return report

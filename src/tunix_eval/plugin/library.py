@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunix_eval.data import DataWarning
+from tunix_eval.data import BUILTIN_EVALSETS, DataWarning
 from tunix_eval.digest import canonical_json
 from tunix_eval.errors import DataError, SpecError, UnknownNameError
 from tunix_eval.plugin.registry import Registry
@@ -90,7 +90,8 @@ class Library:
                 raise DataError(f"evalset {reference}: its name {evalset.name!r} is no key; use letters, digits, . _ -")
             for other, known in self._evalsets.items():
                 if known.name == evalset.name and known.sha256 != evalset.sha256:
-                    raise DataError(f"two evalsets are named '{evalset.name}': {other} and {reference}; rename one")
+                    shipped = [f"{one} (built in)" if one in BUILTIN_EVALSETS else one for one in (other, reference)]
+                    raise DataError(f"two evalsets are named '{evalset.name}': {' and '.join(shipped)}; rename one")
             self._evalsets[reference] = evalset
         return self._evalsets[reference]
 

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import pytest
 
+from tunix_eval.figures import printable, printable_lines
+
 SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_BARS = 0.1
 _SECONDS_AFTER_OTHERS = 2.0
@@ -216,7 +218,7 @@ class Screen:
         with self._lock, self._uncaptured():
             self._erase()
             self._fresh_line()
-            self._terminal.write_line(text)
+            self._terminal.write_line(printable_lines(text))
 
     def show(self, task: Task) -> None:
         """Draw the bar, or write a line, if it is time to."""
@@ -256,7 +258,7 @@ class Screen:
             text = bar_of(tasks[0], width) if len(tasks) == 1 else _cut(" | ".join(map(_short, tasks)), width)
             if not self._bar:
                 self._fresh_line()
-            self._write(text)
+            self._write(printable(text))
 
     def _erase(self) -> None:
         if self._bar:

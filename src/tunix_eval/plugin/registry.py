@@ -216,6 +216,8 @@ class Registry:
             raise SpecError(
                 f"two {kind}s are named '{name}': one from {first.source}, one from {others[0].source}; rename one"
             )
+        if flaw := _untyped(kind, first.value):
+            raise SpecError(f"{kind} '{name}' of {first.source} is {flaw}")
         return first.value
 
     def _of(self, kind: Kind) -> dict[str, list[Offer]]:
@@ -259,6 +261,34 @@ class Registry:
                     manager.register(module, name=f"{entry.name} ({distribution})")
             except (Exception, *_ENDINGS) as error:
                 self._broken.append(f"plugin {entry.name} ({distribution}) failed: {type(error).__name__}: {error}")
+
+
+def is_built_in(evalset: Evalset) -> bool:
+    """Tell whether an evalset is one of those that come with the package, not another under the name of one."""
+    offer = BUILTIN_EVALSETS.get(evalset.name)
+    return offer is not None and offer().sha256 == evalset.sha256
+
+
+def _file_or_function(offer: object) -> bool:
+    return isinstance(offer, Path) or callable(offer)
+
+
+_EXPECTED: dict[Kind, tuple[Callable[[Any], bool], str]] = {
+    "dataset": (_file_or_function, "a pathlib.Path, or a function that builds a Dataset"),
+    "evalset": (_file_or_function, "a pathlib.Path, or a function that builds an Evalset"),
+    "tokenizer": (callable, "a function that takes the control tokens and gives a tokenizer"),
+    "trainer": (lambda offer: isinstance(offer, str), "'module:attribute'"),
+}
+"""Of the kinds whose offers are not the objects themselves: what an offer has to be, as a test and in words."""
+
+
+def _untyped(kind: Kind, offer: object) -> str:
+    """Say what an offer is that has the wrong type, and what was expected; an empty string where its type is right."""
+    accepts, words = _EXPECTED.get(kind, (lambda _: True, ""))
+    if accepts(offer):
+        return ""
+    shown = f"the {type(offer).__name__} {offer!r}"
+    return f"{shown if len(shown) <= 60 else shown[:57] + '...'}, expected {words}"
 
 
 def _missing(offer: object, parts: tuple[str, ...]) -> str:

@@ -87,11 +87,12 @@ class Reporter:
             lines = _table(self.config, report)
             written = _write_verdicts(self.config, report)
         except Exception as error:  # noqa: BLE001
-            terminalreporter.write_line(f"tunix-eval: no report: {type(error).__name__}: {error}", red=True)
+            reason = with_short_paths(self.config, f"no report: {type(error).__name__}: {error}")
+            terminalreporter.write_line(f"tunix-eval: {reason}", red=True)
             return
         terminalreporter.write_sep("=", "tunix-eval")
         for line in lines + written:
-            terminalreporter.write_line(_coloured(terminalreporter, line))
+            terminalreporter.write_line(_coloured(terminalreporter, with_short_paths(self.config, line)))
 
 
 def _table(config: pytest.Config, report: SessionReport) -> list[str]:
@@ -194,10 +195,10 @@ def _inbox(config: pytest.Config) -> Inbox | None:
 
 def with_short_paths(config: pytest.Config, text: str) -> str:
     """Write paths below the folder that pytest was called in as its user would, and control characters escaped."""
-    from tunix_eval.figures import printable
+    from tunix_eval.figures import printable_lines
+    from tunix_eval.nearby import below
 
-    short = text.replace(f"{config.invocation_params.dir}{os.sep}", "")
-    return "\n".join(printable(line) for line in short.split("\n"))
+    return printable_lines(below(text, config.invocation_params.dir))
 
 
 def _coloured(terminal: pytest.TerminalReporter, line: str) -> str:

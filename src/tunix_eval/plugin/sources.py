@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from tunix_eval.data import Predictions, match_predictions, read_predictions
 from tunix_eval.digest import sha256_file, sha256_json, sha256_text
-from tunix_eval.errors import ArtifactError, SpecError
+from tunix_eval.errors import ArtifactError, DataError, SpecError
 from tunix_eval.platforms import with_promise
 from tunix_eval.plugin.prepare import Format, Prepared, make_format, prompts_sha256
-from tunix_eval.plugin.registry import Registry
+from tunix_eval.plugin.registry import Registry, is_built_in
 from tunix_eval.records import AnswerRule, Batch, Completion, Evalset, TrainingJob
 from tunix_eval.scoring import ANSWER_RULES, complete
 from tunix_eval.specs import CheckpointSpec, GenerationSpec, ModelSpec, PredictionsSpec, RunSpec, TrainingSpec
@@ -189,7 +189,15 @@ class PredictionsFile:
         Raises:
             DataError: predictions for unknown items, or items without a prediction.
         """
-        matched = match_predictions(self.predictions, evalset, repeats=self.spec.repeats, source=self.spec.predictions)
+        source, repeats = self.spec.predictions, self.spec.repeats
+        try:
+            matched = match_predictions(self.predictions, evalset, repeats=repeats, source=source)
+        except DataError as error:
+            if not is_built_in(evalset):
+                raise
+            raise DataError(
+                f"{error}; '{evalset.name}' is built in: for a set of your own by that name, give its path"
+            ) from None
         rule = self.rule
         prompted = any(closes_unopened(one.text, rule.thinking) for one in matched)
         return [

@@ -108,13 +108,13 @@ class Case:
 
     def story(self) -> str:
         """Write down what was asked, expected and, if it was had, written, for a test that failed."""
-        lines = [f"prompt    {self.prompt}", f"expected  {self.expected_answer}"]
+        lines = [f"prompt    {_indented(self.prompt)}", f"expected  {_indented(self.expected_answer)}"]
         had = self.node is not None and self.cases.is_scored(self.node)
         for one in self.repeats if had else ():
             scores = ", ".join(f"{name} {score.value}" for name, score in one.scores.items())
             lines += [
-                f"wrote     {one.completion.text}",
-                f"answer    {one.completion.answer} ({one.completion.status}); {scores}",
+                f"wrote     {_indented(one.completion.text)}",
+                f"answer    {_indented(str(one.completion.answer))} ({one.completion.status}); {scores}",
             ]
         return "\n".join(lines)
 
@@ -191,6 +191,11 @@ class Gate:
     def _verdict(self, gate: GateSpec, than: AnySpec | Source | None) -> Verdict:
         evalset = gate_evalset(self.session, self.spec, gate, self.need.evalset)
         return judge(self.session, self.spec, gate, evalset, than=than)
+
+
+def _indented(text: str) -> str:
+    """Return a text whose later lines cannot be taken for lines of the story."""
+    return text.replace("\n", "\n          ")
 
 
 def enforce(session: Session, verdicts: list[Verdict]) -> None:

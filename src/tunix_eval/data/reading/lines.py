@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from tunix_eval.data.reading.marks import line_ends
 from tunix_eval.errors import DataError
+from tunix_eval.nearby import near_file
 
 BLOCK_BYTES = 1 << 18
 """Read at once. What is decoded of so much is still in the processor's cache when it is checked; of less, the checks
@@ -186,7 +187,7 @@ def open_regular(path: Path, name: str) -> IO[bytes]:
         # Looked at before it is opened: to open a pipe waits for its other end.
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise DataError(f"{name}: no such file") from None
+        raise DataError(f"{name}: no such file.{near_file(path)}".removesuffix(".")) from None
     except ValueError as error:
         raise DataError(f"{name!r}: is no path: {error}") from None
     if stat.S_ISDIR(mode):

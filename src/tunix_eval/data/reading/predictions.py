@@ -127,7 +127,10 @@ def _mismatch(predictions: Predictions, items: Sequence[str], evalset: str, repe
     counts = Counter(row.item_id for row in predictions.rows)
     known = set(items)
     if unknown := [item_id for item_id in counts if item_id not in known]:
-        return f"{len(unknown)} of {len(counts)} ids are not in evalset '{evalset}': {_named(unknown)}"
+        return (
+            f"{len(unknown)} of {len(counts)} ids are not in evalset '{evalset}': {_named(unknown)}; its own ids are "
+            f"{_named(items)}"
+        )
     if missing := [item_id for item_id in items if item_id not in counts]:
         return f"{len(missing)} of {len(items)} items of evalset '{evalset}' have no prediction: {_named(missing)}"
     if len(set(counts.values())) == 1:

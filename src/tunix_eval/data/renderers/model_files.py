@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tunix_eval.errors import RenderError
+from tunix_eval.nearby import near_file
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _LISTS = ("additional_special_tokens", "extra_special_tokens")
@@ -19,6 +20,8 @@ def chat_template(directory: Path) -> tuple[str, str]:
     Raises:
         RenderError: there is none, several without a default, or a file cannot be read.
     """
+    if not directory.exists():
+        raise RenderError(f"{directory}: no such model directory.{near_file(directory)}".removesuffix("."))
     if not directory.is_dir():
         raise RenderError(f"{directory}: not a directory; expected a model directory with a chat template")
     path = directory / "chat_template.jinja"

@@ -14,6 +14,7 @@ from tunix_eval.data.optional import optional_library
 from tunix_eval.data.tokenizers.vocabulary import FileTokenizer
 from tunix_eval.errors import DataError, RenderError
 from tunix_eval.figures import printable
+from tunix_eval.nearby import near_file
 
 _PLACE = re.compile(r" at line 1 column \d+$")
 """In what we give to the library, which is not the file."""
@@ -66,6 +67,8 @@ class HfTokenizer(FileTokenizer):
         try:
             data = file.read_bytes()
             document = msgspec.json.decode(data)
+        except FileNotFoundError:
+            raise DataError(f"{file}: no such tokenizer file.{near_file(file)}".removesuffix(".")) from None
         except OSError as error:
             raise DataError(f"{file}: cannot be read: {error.strerror}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

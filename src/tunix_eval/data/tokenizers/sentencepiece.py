@@ -10,6 +10,7 @@ from typing import Any
 from tunix_eval.data.optional import optional_library
 from tunix_eval.data.tokenizers.vocabulary import FileTokenizer
 from tunix_eval.errors import DataError
+from tunix_eval.nearby import near_file
 
 _CONTROL, _USER_DEFINED = 3, 4
 _NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"
@@ -54,6 +55,8 @@ class SentencePieceTokenizer(FileTokenizer):
         file = path / "tokenizer.model" if path.is_dir() else path
         try:
             data = file.read_bytes()
+        except FileNotFoundError:
+            raise DataError(f"{file}: no such tokenizer file.{near_file(file)}".removesuffix(".")) from None
         except OSError as error:
             raise DataError(f"{file}: cannot be read: {error.strerror}") from None
         return cls(data, control_tokens, version=hashlib.sha256(data).hexdigest()[:12], source=str(file))
