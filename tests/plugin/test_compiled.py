@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -35,7 +36,7 @@ def programs(tmp_path: Path) -> CompiledPrograms:
 
 def shared(folder: Path) -> list[str]:
     """Return the names of the programs that all processes may load."""
-    return sorted(path.name.rpartition("-")[0].rpartition("-")[0] for path in folder.glob("[!.]*/*-cache"))
+    return sorted(path.name.partition("-")[2].rsplit("-", 2)[0] for path in folder.glob("[!.]*/*-cache"))
 
 
 def own(folder: Path) -> list[Path]:
@@ -137,7 +138,7 @@ def test_what_was_read_least_recently_goes_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, programs: CompiledPrograms
 ) -> None:
     for age, name in enumerate(("new", "old", "older")):
-        path = tmp_path / "another-machine" / f"{name}-0-cache"
+        path = tmp_path / "another-machine" / f"00000000-{name}-0-cache"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(1000))
         moment = time.time() - 3600 * (age + 1)
@@ -151,16 +152,49 @@ def test_what_was_read_least_recently_goes_first(
     assert shared(tmp_path) == ["jit__lambda", "new", "old"]
 
 
-def test_an_entry_that_a_power_cut_left_empty_is_passed_over(tmp_path: Path, programs: CompiledPrograms) -> None:
+def emptied(whole: bytes) -> bytes:
+    return b""
+
+
+def cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def changed(whole: bytes) -> bytes:
+    return whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+
+
+@pytest.mark.parametrize("damage", [emptied, cut, changed])
+def test_a_damaged_entry_is_dropped_and_made_once_more(
+    tmp_path: Path, programs: CompiledPrograms, damage: Callable[[bytes], bytes]
+) -> None:
+    """Else JAX warns of it in every session, and compiles for nothing."""
     programs.open()
     compile_one(6.0)
     programs.close()
     (entry,) = tmp_path.glob("[!.]*/*-cache")
-    entry.write_bytes(b"")
+    whole = entry.read_bytes()
+    entry.write_bytes(damage(whole))
     jax.clear_caches()
     programs.open()
     (folder,) = own(tmp_path)
     assert not list(folder.glob("*-cache"))
+    assert not entry.exists()
+    compile_one(6.0)
+    programs.close()
+    assert shared(tmp_path) == ["jit__lambda"]
+    programs.open()
+    (folder,) = own(tmp_path)
+    assert [path.name for path in folder.glob("*-cache")] == [entry.name.partition("-")[2]]
+    programs.close()
+
+
+def test_what_stands_there_under_another_name_is_no_entry(tmp_path: Path, programs: CompiledPrograms) -> None:
+    folder = tmp_path / machine_digest(CPU)
+    folder.mkdir()
+    (folder / "jit_f-1-cache").write_bytes(b"as JAX itself names one")
+    programs.open()
+    assert shared(tmp_path) == []
     programs.close()
 
 
@@ -194,7 +228,7 @@ def test_what_was_written_aside_by_a_killed_process_goes_in_time(tmp_path: Path,
 
 
 def test_two_processes_may_make_room_at_once(tmp_path: Path, programs: CompiledPrograms) -> None:
-    gone = tmp_path / machine_digest(CPU) / "gone-0-cache"
+    gone = tmp_path / machine_digest(CPU) / "00000000-gone-0-cache"
     gone.parent.mkdir()
     # As another process has it that deletes an entry between our two looks: a name, and nothing behind it.
     gone.symlink_to(tmp_path / "nothing")
@@ -223,7 +257,7 @@ row_tokens = 48
 """
 
 
-def test_a_second_process_compiles_nothing_and_trains_the_same_bits(project: Project) -> None:
+def test_a_second_process_compiles_nothing_unless_the_cache_is_torn(project: Project) -> None:
     project.write("sums.toml", RUN_FILE)
     project.write(
         "test_sums.py",
@@ -246,6 +280,9 @@ def test_a_second_process_compiles_nothing_and_trains_the_same_bits(project: Pro
     off = trained("compilation_cache = false")
     assert not (project.path / "artifacts" / "compiled").exists()
     first, second = trained(), trained()
+    for path in (project.path / "artifacts" / "compiled").glob("*/*-cache"):
+        path.write_bytes(path.read_bytes()[:-20])
+    third = trained()
     assert first[1] == second[1] > 0
-    assert (off[0], first[0], second[0]) == (0, 0, second[1])
-    assert off[2] == first[2] == second[2]
+    assert (off[0], first[0], second[0], third[0]) == (0, 0, second[1], 0)
+    assert off[2] == first[2] == second[2] == third[2]

@@ -1,10 +1,12 @@
 """Compiled programs, kept from process to process by JAX's own persistent cache, in the artifacts directory.
 
-    compiled/<machine>/<program>-cache        whole; shared by all processes
+    compiled/<machine>/<crc>-<program>-cache  whole; shared by all processes
     compiled/<machine>/.<pid>-<random>/       what one process reads and writes: links to those, and its new ones
 
-JAX writes an entry in place and never mends a torn one, and its own bound on the size breaks when it is killed between
-two files. So each process has a folder of its own, and what it compiled is linked into the shared one when it is whole.
+JAX writes an entry in place and never mends a torn one: it warns of it in every process and compiles in vain. Its own
+bound on the size breaks when it is killed between two files. So each process has a folder of its own. What it compiled
+is linked into the shared one when it is whole, under a name that begins with its checksum; what no longer has that
+checksum, as after a power cut or a copy that broke off, is deleted where it would be read.
 No JAX is imported here: the cache is opened after a trainer has done so.
 """
 
@@ -75,10 +77,10 @@ class CompiledPrograms:
         with contextlib.suppress(OSError):
             changed = self._own.stat().st_mtime_ns
             if changed != self._published:
+                there = {_program(path) for path in self._shared.glob(_ENTRIES)}
                 for path in self._own.glob(_ENTRIES):
-                    target = self._shared / path.name
-                    if not target.exists() and _is_whole(path):
-                        _link(path, target)
+                    if path.name not in there and _is_whole(path):
+                        _link(path, self._shared / f"{_checksum(path)}-{path.name}")
                 self._published = changed
                 _prune(self._folder)
 
@@ -106,10 +108,11 @@ class CompiledPrograms:
         self._held.acquire()
         for path in self._shared.glob(_ENTRIES):
             # Another process may delete it just now, as the one that was read least recently.
-            with contextlib.suppress(FileNotFoundError):
-                # What a power cut left is empty.
-                if path.stat().st_size:
-                    _link(path, own / path.name)
+            with contextlib.suppress(FileNotFoundError, ArtifactError):
+                if path.name == f"{_checksum(path)}-{_program(path)}":
+                    _link(path, own / _program(path))
+                else:
+                    remove(path)
         self._published = own.stat().st_mtime_ns
         return own
 
@@ -143,6 +146,16 @@ def _is_whole(path: Path) -> bool:
         return bool(cache.decompress_executable(path.read_bytes()))
     except torn:
         return False
+
+
+def _checksum(path: Path) -> str:
+    """Return eight hex digits that tell a damaged entry; they are no help against a forged one."""
+    return f"{zlib.crc32(path.read_bytes()):08x}"
+
+
+def _program(path: Path) -> str:
+    """Return JAX's name of an entry that is shared."""
+    return path.name.partition("-")[2]
 
 
 def _link(path: Path, target: Path) -> None:
