@@ -19,6 +19,7 @@ import filelock
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tunix_eval.aside import held_aside, left_in, put
 from tunix_eval.digest import sha256_file, sha256_text
 from tunix_eval.errors import ArtifactError
 
@@ -270,10 +271,27 @@ class Store:
 
     def left_behind(self) -> list[Path]:
         """Return what processes that were killed have left here, and nobody will look for again."""
-        hidden = [*self.root.glob("completions/.*"), *self.root.glob("sessions/*/.*")]
-        removed = [] if self.is_held("removed") else self.root.glob("removed/*")
-        own = [path for path in self.root.glob("compiled/*/.*") if is_left(path)]
-        return sorted([*own, *removed, *(path for path in hidden if _age_seconds(path) > _LEFT_SECONDS)])
+        hidden = [path for path in self.own("sessions/*/.*") if _age_seconds(path) > _LEFT_SECONDS]
+        aside = [path for folder in self._folders() for path in left_in(folder)]
+        removed = [] if self.is_held("removed") else self.own("removed/*")
+        own = [path for path in self.own("compiled/*/.*") if is_left(path)]
+        return sorted({*own, *removed, *hidden, *aside})
+
+    def own(self, pattern: str) -> list[Path]:
+        """Return what stands here under a pattern; not what a link leads to elsewhere, which is not ours to delete."""
+
+        def is_ours(path: Path) -> bool:
+            above = path.relative_to(self.root).parents
+            return not any((self.root / one).is_symlink() for one in above if one != Path())
+
+        return [path for path in sorted(self.root.glob(pattern)) if is_ours(path)]
+
+    def _folders(self) -> Iterator[Path]:
+        """Give every folder that something may be written aside in; what is elsewhere behind a link is not ours."""
+        for top, folders, _ in os.walk(self.root):
+            skipped = {"compiled", "locks", "removed"} if Path(top) == self.root else set[str]()
+            folders[:] = [name for name in folders if name not in skipped]
+            yield Path(top)
 
     @contextlib.contextmanager
     def lock(self, name: str, *, wait: bool | float = True) -> Iterator[None]:
@@ -440,26 +458,17 @@ def artifact_digests(directory: Path) -> dict[str, str]:
     return {path.relative_to(directory).as_posix(): sha256_file(path) for path in files if path.is_file()}
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: aside, fsync, rename.
+def write_atomic(path: Path, text: str, *, place: Path | None = None) -> None:
+    """Write a text file whole or not at all: aside, in a place on the same disk or beside it, fsync, rename.
 
     Raises:
         ArtifactError: the directory cannot be written or the disk is full.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by tempfile, whose files only their owner may read: the umask, which says who may, can be read only by
-        # setting it, for every thread.
-        aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-        try:
-            with aside.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+        with held_aside(path, place=place) as aside:
+            aside.write_text(text, encoding="utf-8", newline="")
+            put(aside, path)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import math
-import os
 import random
 import re
 import subprocess
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from small_datasets import build, trace
 
+from tunix_eval.aside import held_aside
 from tunix_eval.data import DataWarning, build_dataset, read_dataset, traces_text, write_dataset
 from tunix_eval.errors import ArtifactError, DataError
 
@@ -135,16 +135,16 @@ def test_a_writer_that_is_killed_leaves_nothing_or_a_whole_dataset(tmp_path):
             assert len(read_dataset(path).traces) == 2000
 
 
-def test_what_a_killed_writer_has_left_is_removed_when_it_is_old_and_ours(tmp_path):
-    ours, young = tmp_path / ".sums-v1.abcd0123", tmp_path / ".sums-v1.abcd0124"
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    left = tmp_path / ".sums-v1.abcd0123"
     others = [tmp_path / ".sums-v1.1.abcd0123", tmp_path / ".sums-v1.note", tmp_path / "sums-v0"]
-    for path in (ours, young, *others):
+    for path in (left, *others):
         path.mkdir()
         (path / "traces.jsonl").write_text("")
-        old = time.time() - 3700 * (path != young)
-        os.utime(path, (old, old))
-    write_dataset(build(), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"sums-v1", young.name, *(path.name for path in others)}
+    with held_aside(tmp_path / "sums-v1", is_folder=True) as living:
+        write_dataset(build(), tmp_path)
+        held = {living, tmp_path / "sums-v1", *others}
+        assert set(tmp_path.iterdir()) == held
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tunix_eval.aside import left_in
 from tunix_eval.cli.kept_runs import KeptRun
 from tunix_eval.cli.terminal import counted
 from tunix_eval.figures import bytes_text
@@ -42,8 +43,11 @@ class KeptFile:
     """Of completions: the runs that use them, as far as that is noted."""
 
 
-def kept_files(store: Store) -> list[KeptFile]:
-    """Return what there is, each file counted once, however many names it has; the newest session first."""
+def kept_files(store: Store, baselines: Path) -> list[KeptFile]:
+    """Return what there is, and what killed writers left beside baselines; the newest session first.
+
+    Each file is counted once, however many names it has.
+    """
     seen = set[tuple[int, int]]()
 
     def made(path: Path, kind: Kind, run_ids: tuple[str, ...] = ()) -> KeptFile:
@@ -53,13 +57,13 @@ def kept_files(store: Store) -> list[KeptFile]:
         seen.update(fresh)
         return KeptFile(path, kind, size, max((one.st_mtime for one in states), default=0.0), run_ids)
 
-    root, left = store.root, store.left_behind()
-    shared = [made(path, "compiled") for path in sorted(root.glob("compiled/*/[!.]*"))]
+    left = [*store.left_behind(), *(path for folder in sorted(baselines.glob("*")) for path in left_in(folder))]
+    shared = [made(path, "compiled") for path in store.own("compiled/*/[!.]*")]
     # What a process has of its own are links to these, and what it has not shared yet.
-    own = [made(path, "compiled") for path in sorted(root.glob("compiled/*/.*/*-cache")) if path.parent not in left]
+    own = [made(path, "compiled") for path in store.own("compiled/*/.*/*-cache") if path.parent not in left]
     return [
-        *(made(path, "completions", users_of(path)) for path in sorted(root.glob("completions/[!.]*.jsonl"))),
-        *(made(path, "sessions") for path in sorted(root.glob("sessions/*"), reverse=True)),
+        *(made(path, "completions", users_of(path)) for path in store.own("completions/[!.]*.jsonl")),
+        *(made(path, "sessions") for path in reversed(store.own("sessions/*"))),
         *shared,
         *(one for one in own if one.size_bytes),
         *(made(path, "left") for path in left),

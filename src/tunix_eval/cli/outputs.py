@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from tunix_eval.aside import held_aside, put
 from tunix_eval.cli.terminal import remark
 from tunix_eval.data import evalset_text, trace_line, written_aside
 from tunix_eval.errors import ArtifactError, SpecError
@@ -74,13 +73,10 @@ def aside(path: Path) -> Iterator[Path]:
         ArtifactError: the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            made = Path(folder) / path.name
+        with held_aside(path, is_folder=True) as folder:
+            made = folder / path.name
             yield made
-            with made.open("rb") as file:
-                os.fsync(file.fileno())
-            made.replace(path)
+            put(made, path)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from None
 

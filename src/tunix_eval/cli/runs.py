@@ -65,21 +65,25 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         raise SpecError(f"--baselines {arguments.baselines}: no such folder")
     runs = kept_runs(store, baselines, Path.cwd())
     if arguments.action == "list":
-        return (_json([one.as_json() for one in runs]) if arguments.json else _listing(runs, store)), 0
+        return (
+            _json([one.as_json() for one in runs])
+            if arguments.json
+            else _listing(runs, kept_files(store, baselines), store)
+        ), 0
     if arguments.action == "show":
-        return _shown(named(arguments.wanted, runs, store), kept_files(store), as_json=arguments.json), 0
+        return _shown(named(arguments.wanted, runs, store), kept_files(store, baselines), as_json=arguments.json), 0
     if arguments.action == "rm":
         lines, code = _removed(_chosen(arguments.runs, runs, store), store, arguments)
     else:
-        lines, code = _collected(runs, store, arguments)
+        lines, code = _collected(runs, kept_files(store, baselines), store, arguments)
     return [*_unprotected(baselines, arguments), *lines], code
 
 
 # -------------------------------------------------------------------------------------------------------- list, show
 
 
-def _listing(runs: Sequence[KeptRun], store: Store) -> list[str]:
-    besides = totals(kept_files(store))
+def _listing(runs: Sequence[KeptRun], files: Sequence[KeptFile], store: Store) -> list[str]:
+    besides = totals(files)
     held = [f"besides: {'; '.join(besides)}"] if besides else []
     if not runs:
         return [f"no runs in {printable(str(store.root))}", *held]
@@ -201,7 +205,9 @@ def _removed(chosen: Sequence[KeptRun], store: Store, arguments: argparse.Namesp
     return _gone(chosen, store, arguments), 0
 
 
-def _collected(runs: Sequence[KeptRun], store: Store, arguments: argparse.Namespace) -> tuple[list[str], int]:
+def _collected(
+    runs: Sequence[KeptRun], held: Sequence[KeptFile], store: Store, arguments: argparse.Namespace
+) -> tuple[list[str], int]:
     """Remove all but the newest of each name; what something refers to stays, and is named."""
     begun = {one.run_id for one in runs if one.status in ("unfinished", "training")}
     newer = Counter[tuple[str | None, bool]]()
@@ -220,7 +226,7 @@ def _collected(runs: Sequence[KeptRun], store: Store, arguments: argparse.Namesp
         else:
             doomed.append(one)
     staying = [one for one in runs if one not in doomed]
-    files = useless(kept_files(store), staying, arguments.keep)
+    files = useless(held, staying, arguments.keep)
     # Another session may be about to read what nothing refers to yet.
     spared = [one for one in files if one.kind != "left"] if files and store.is_busy() else []
     if spared:

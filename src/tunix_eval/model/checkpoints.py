@@ -25,10 +25,11 @@ import msgspec
 import numpy as np
 import orbax.checkpoint as ocp  # type: ignore[import-untyped]
 
+from tunix_eval.aside import sync
 from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError
 from tunix_eval.figures import bytes_text
-from tunix_eval.model.files import cannot_write, find_room, free_bytes, sync, write_atomically
+from tunix_eval.model.files import cannot_write, find_room, free_bytes, write_atomically
 from tunix_eval.records import unheard
 
 DIGESTS = "digests.json"

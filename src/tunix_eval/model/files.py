@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
+from tunix_eval.aside import held_aside, put
 from tunix_eval.errors import ArtifactError
 from tunix_eval.figures import bytes_text
 
@@ -19,32 +19,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         ArtifactError: the file cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        with held_aside(path) as aside:
+            aside.write_bytes(data)
+            put(aside, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         raise cannot_write(path, error) from None
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk.
-
-    Raises:
-        OSError: a file cannot be written; a folder on a system that cannot sync folders is passed over.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
-            os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def append(path: Path, data: bytes) -> None:

@@ -24,7 +24,7 @@ from tunix_eval.plugin.sources import Source
 from tunix_eval.records import Evalset
 from tunix_eval.scoring import scorer_digest
 from tunix_eval.specs import AnySpec, RunSpec
-from tunix_eval.store import EvalManifest, RunManifest, write_atomic
+from tunix_eval.store import EvalManifest, RunManifest, Store, write_atomic, writing
 
 
 def baseline_path(session: Session, spec: AnySpec, evalset: Evalset) -> Path:
@@ -85,8 +85,18 @@ def update_baseline(session: Session, spec: AnySpec, evalset: Evalset) -> None:
         except BaselineError:
             old = None
         if not same_content(old, new):
-            write_atomic(path, baseline_text(new))
+            write_atomic(path, baseline_text(new), place=_place_for(path, session.store))
             session.rows += [Note(line) for line in (f"wrote {path}", *describe_change(old, new))]
+
+
+def _place_for(path: Path, store: Store) -> Path | None:
+    """Return where a baseline is written before it is renamed: where git does not look, if that is the same disk.
+
+    What a kill leaves beside the baseline would be committed with it.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return store.root if store.root.stat().st_dev == path.parent.stat().st_dev else None
 
 
 def baseline_sources(session: Session, spec: AnySpec, evalset: Evalset) -> list[Source]:

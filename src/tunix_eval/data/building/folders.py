@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import re
-import shutil
-import tempfile
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tunix_eval.aside import held_aside, sync
 from tunix_eval.data.building.manifests import content_fields, is_key, manifest_flaws, manifest_text
-from tunix_eval.data.reading.files import sync_folder
 from tunix_eval.data.reading.lines import file_stem, read_bytes
 from tunix_eval.data.reading.remarks import DataWarning
 from tunix_eval.data.reading.traces import parse_traces, read_traces, traces_text
@@ -24,15 +19,12 @@ from tunix_eval.digest import sha256_file
 from tunix_eval.errors import ArtifactError, DataError
 from tunix_eval.records import Dataset
 
-LEFT_OVER_SECONDS = 3600
-"""Age from which a hidden folder of ours is taken for that of a build that was killed."""
-
 
 def write_dataset(dataset: Dataset, folder: Path) -> Path:
     """Write `<folder>/<key>/{manifest.json, traces.jsonl}` atomically, and return that path.
 
     Content that is there already is left as it is. What a build that was killed has left in the folder under this
-    key, hidden, is removed once it is an hour old.
+    key is removed.
 
     Raises:
         DataError: the key is taken by other content, or by what is no whole dataset.
@@ -43,17 +35,15 @@ def write_dataset(dataset: Dataset, folder: Path) -> Path:
         if target.exists():
             return _unchanged(dataset, target)
         texts = {"traces.jsonl": traces_text(dataset.traces), "manifest.json": manifest_text(dataset.manifest)}
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(folder, dataset.key)
-        with tempfile.TemporaryDirectory(prefix=f".{dataset.key}.", dir=folder) as aside:
-            _write_aside(Path(aside) / dataset.key, texts)
+        with held_aside(target, is_folder=True) as aside:
+            _write_aside(aside / dataset.key, texts)
             try:
-                (Path(aside) / dataset.key).rename(target)
+                (aside / dataset.key).rename(target)
             except OSError:
                 # Another process may have put the same dataset there since we looked.
                 if not target.exists():
                     raise
-        sync_folder(folder)
+        sync(folder)
     except OSError as error:
         raise ArtifactError(f"{target}: cannot be written: {error.strerror or error}") from None
     return _unchanged(dataset, target)
@@ -120,15 +110,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _remove_left_over(folder: Path, key: str) -> None:
-    """Remove what killed builds of this key have left; a living one takes nowhere near an hour."""
-    own = re.compile(rf"\.{re.escape(key)}\.[a-z0-9_]{{8}}")
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):
-            if own.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_OVER_SECONDS:
-                shutil.rmtree(path)
-
-
 def _unchanged(dataset: Dataset, target: Path) -> Path:
     for name in ("manifest.json", "traces.jsonl"):
         if not (target / name).exists():
@@ -149,4 +130,4 @@ def _write_aside(folder: Path, texts: Mapping[str, str]) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-    sync_folder(folder)
+    sync(folder)
