@@ -370,7 +370,9 @@ class EvalSpec(StrictTable):
     """Of the training that the weights come from."""
     evalsets: tuple[str, ...] = Field(default=(), strict=False)
     scorers: tuple[str, ...] = Field(default=("exact",), min_length=1, strict=False)
-    """The metrics that are measured; the first is the primary one."""
+    """The metrics that are measured; the first is the primary one. An entry with keys is a table with a name."""
+    scorer_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """The keys of those entries, by name of the scorer."""
     answer: AnswerRuleName | None = None
     """Where the answer stands in a completion; by default as the style writes it."""
     thinking: Annotated[
@@ -393,6 +395,22 @@ class EvalSpec(StrictTable):
         if isinstance(value, tuple) and (not all(map(str.strip, value)) or value[0].lower() == value[1].lower()):
             raise ValueError(f"{list(value)} are no two marks; give what opens the thinking, then what closes it")
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scorers_may_have_keys(cls, table: Any) -> Any:
+        # What runs on names alone need not know of keys: they stand apart from here on.
+        if not isinstance(table, dict) or not isinstance(entries := table.get("scorers"), list | tuple):
+            return table
+        keyed = [entry for entry in entries if isinstance(entry, dict)]
+        if odd := [entry for entry in keyed if not isinstance(entry.get("name"), str)]:
+            raise ValueError(f"scorers: found {odd[0]!r}, expected a name, or a table with a name and keys")
+        names = [entry["name"] if isinstance(entry, dict) else entry for entry in entries]
+        if twice := [name for k, name in enumerate(names) if name in names[:k]]:
+            raise ValueError(f"scorers: '{twice[0]}' is named twice; a metric has one scorer")
+        options = {entry["name"]: {key: entry[key] for key in entry if key != "name"} for entry in keyed}
+        options = {name: keys for name, keys in options.items() if keys}
+        return table | {"scorers": names} | ({"scorer_options": options} if options else {})
 
     @field_validator("name")
     @classmethod

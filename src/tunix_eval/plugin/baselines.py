@@ -40,7 +40,7 @@ def comparable_baseline(session: Session, spec: AnySpec, evalset: Evalset, metri
     """
     path = baseline_path(session, spec, evalset)
     baseline = read_baseline(path)
-    scorer = session.registry.scorers((metric,))[metric]
+    scorer = session.scorer(spec, metric)
     check_comparable(
         baseline,
         evalset_sha256=evalset.sha256,
@@ -66,7 +66,7 @@ def update_baseline(session: Session, spec: AnySpec, evalset: Evalset) -> None:
     path = baseline_path(session, spec, evalset)
     with session.store.lock(f"baseline-{sha256_text(str(path))[:16]}"):
         sources = baseline_sources(session, spec, evalset)
-        scorers = session.registry.scorers(spec.scorers)
+        scorers = session.scorers(spec)
         evaluations = [session.evaluation(one, evalset) for one in sources]
         new = make_baseline(
             run_name=spec.name,

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 from tunix_eval.errors import TunixEvalError
 from tunix_eval.plugin.baselines import baseline_specs, comparable_baseline
-from tunix_eval.plugin.gating import AGAINST_BASELINE, check_gate, compared_spec, gate_evalset, seeds_of
+from tunix_eval.plugin.gating import (
+    AGAINST_BASELINE,
+    check_gate,
+    check_measurable,
+    compared_spec,
+    gate_evalset,
+    seeds_of,
+)
 from tunix_eval.plugin.needs import Need
 from tunix_eval.plugin.prepare import make_format
 from tunix_eval.plugin.room import check_resume, check_training
@@ -37,7 +44,7 @@ def _check_data(session: Session, need: Need) -> None:
         if isinstance(spec, RunSpec):
             session.prepared(spec)
         for reference in spec.evalsets:
-            session.library.evalset(reference)
+            session.note_unmeasured(spec, session.library.evalset(reference))
     if need.dataset is not None:
         session.library.dataset(need.dataset, folder=need.folder)
     if need.renderer is not None:
@@ -63,6 +70,7 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
         check_gate(session, spec, gate, compared_spec(session, gate, need.folder))
         evalset = gate_evalset(session, spec, gate, need.evalset)
         _check_evalset(session, spec, evalset)
+        check_measurable(session, spec, gate, evalset)
         if gate.rule in AGAINST_BASELINE and not truncated:
             if session.options.update_baselines:
                 baseline_specs(session, spec, evalset)

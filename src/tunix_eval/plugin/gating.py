@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunix_eval.errors import SpecError, unknown_name
+from tunix_eval.errors import DataError, SpecError, unknown_name
 from tunix_eval.gate import baseline_runs, check_scale, decide, not_decided, run_scores
 from tunix_eval.platforms import unpromised_values
 from tunix_eval.plugin.baselines import comparable_baseline, update_baseline
@@ -15,7 +15,7 @@ from tunix_eval.plugin.sources import Run, Source
 from tunix_eval.plugin.stopping import RunStoppedError
 from tunix_eval.records import Evalset, RunScores, Scorer, Verdict
 from tunix_eval.run_files import run_file_path
-from tunix_eval.specs import AnySpec, GateSpec, PredictionsSpec, RunSpec
+from tunix_eval.specs import AnySpec, EvalSpec, GateSpec, PredictionsSpec, RunSpec
 
 AGAINST_BASELINE = frozenset({"no_worse", "non_inferior", "max_drop"})
 """The rules that compare with a committed baseline."""
@@ -50,7 +50,12 @@ def check_gate(session: Session, spec: AnySpec, gate: GateSpec, than: AnySpec | 
                 f"no metric measured by run '{one.name}' named '{gate.metric}'; known: {', '.join(one.scorers)}; add "
                 "it to scorers in the run file"
             )
-    scorer = _scorer(session, gate.metric)
+    if isinstance(than, EvalSpec) and _keys(than, gate.metric) != _keys(spec, gate.metric):
+        raise SpecError(
+            f"runs '{spec.name}' and '{than.name}' measure {gate.metric} with other keys ({_keys(spec, gate.metric)}, "
+            f"{_keys(than, gate.metric)}); give both the same"
+        )
+    scorer = session.scorer(spec, gate.metric)
     check_scale(gate, _bounds(scorer), where=f"{spec.name}/{gate.metric}", lower_is_better=scorer.lower_is_better)
     if gate.rule == "no_worse" and gate.margin is None and isinstance(spec, PredictionsSpec) and not spec.weights:
         raise SpecError(
@@ -63,6 +68,23 @@ def check_gate(session: Session, spec: AnySpec, gate: GateSpec, than: AnySpec | 
             f"{spec.name}/{gate.metric}: {gate.rule} asks for {gate.runs} training seeds, and '{spec.name}' trains "
             "nothing; take out runs = ..., or gate a run file that trains"
         )
+
+
+def check_measurable(session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset) -> None:
+    """Refuse items that the gate's scorer cannot measure whatever is answered: one of them fails every gate.
+
+    Raises:
+        DataError: the first of them, with the scorer's reason, and how many.
+    """
+    if found := session.unmeasured(spec, gate.metric, evalset):
+        raise DataError(
+            f"{spec.name}/{gate.metric}: {found}; a gate needs a value for every item: mend these, take them out, or "
+            "gate another metric"
+        )
+
+
+def _keys(spec: EvalSpec, metric: str) -> dict[str, object]:
+    return spec.scorer_options.get(metric, {})
 
 
 def seeds_of(spec: AnySpec, count: int) -> list[AnySpec]:
@@ -109,6 +131,7 @@ def _judged(
     session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset, than: AnySpec | Source | None
 ) -> Verdict:
     check_gate(session, spec, gate, than if than is None or isinstance(than, AnySpec) else than.spec)
+    check_measurable(session, spec, gate, evalset)
     sources = [session.source(one) for one in seeds_of(spec, gate.runs)]
     others: list[Source] = []
     if isinstance(than, RunSpec):
@@ -132,7 +155,7 @@ def _judged(
         current.extend(scores_of(session, source, gate.metric, evalset) for source in added)
         return current[len(sources) :]
 
-    scorer = _scorer(session, gate.metric)
+    scorer = session.scorer(spec, gate.metric)
     verdict = decide(
         gate,
         run_name=spec.name,
@@ -177,10 +200,6 @@ def _fresh_sources(session: Session, spec: AnySpec, reference: Sequence[RunScore
             f"{spec.name}: looks worse than its baseline; training {len(missing)} more seeds before that is believed"
         )
     return [session.run(one) for one in specs]
-
-
-def _scorer(session: Session, metric: str) -> Scorer:
-    return session.registry.scorers((metric,))[metric]
 
 
 def _bounds(scorer: Scorer) -> tuple[float, float] | None:

@@ -6,9 +6,11 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
@@ -161,14 +163,34 @@ class Registry:
         with offered(f"tokenizer '{name}'"):
             return factory(control_tokens)
 
-    def scorers(self, names: tuple[str, ...]) -> dict[str, Scorer]:
-        """Return scorers by name, in the order of the names."""
-        found = {name: self._get("scorer", name) for name in names}
-        for name, scorer in found.items():
-            missing = _missing(scorer, ("name", "version", "lower_is_better", "parameters", "__call__"))
-            if missing:
-                raise SpecError(f"scorer '{name}' is {missing}")
-        return found
+    def scorers(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    ) -> dict[str, Scorer]:
+        """Return scorers by name, in the order of the names, with the keys that a run file gives them.
+
+        Raises:
+            SpecError: there is no such scorer, or it takes no such key.
+        """
+        return {name: self._scorer(name, options.get(name, {})) for name in names}
+
+    def _scorer(self, name: str, options: Mapping[str, Any]) -> Scorer:
+        scorer: Scorer = self._get("scorer", name)
+        missing = _missing(scorer, ("name", "version", "lower_is_better", "parameters", "__call__"))
+        if missing:
+            raise SpecError(f"scorer '{name}' is {missing}")
+        if not options:
+            return scorer
+        keyed = getattr(scorer, "with_options", None)
+        if keyed is None:
+            raise SpecError(f"scorer '{name}' has no keys, found {', '.join(sorted(options))}; take them out")
+        known = inspect.signature(keyed).parameters
+        if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values()):
+            for key in options:
+                if key not in known:
+                    raise unknown_name(f"key of scorer '{name}'", key, known)
+        with offered(f"scorer '{name}' with {', '.join(sorted(options))}"):
+            chosen: Scorer = keyed(**options)
+        return chosen
 
     def trainer_source(self, name: str) -> str:
         """Return the digest of a trainer's source, without importing it."""

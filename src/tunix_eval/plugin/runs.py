@@ -61,7 +61,7 @@ class Runs:
 
     def prepared(self, spec: RunSpec) -> Prepared:
         """Return a spec with its data."""
-        judging = {"evalsets", "gates", "generation", "scorers", "answer", "thinking", "correction"}
+        judging = {"evalsets", "gates", "generation", "scorers", "scorer_options", "answer", "thinking", "correction"}
         key = canonical_json(spec.model_dump(mode="json", exclude=judging))
         if key not in self._prepared:
             holdout = self.library.dataset(spec.holdout) if isinstance(spec.holdout, str) else None

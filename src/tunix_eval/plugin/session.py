@@ -30,7 +30,7 @@ from tunix_eval.plugin.library import Library
 from tunix_eval.plugin.options import Options
 from tunix_eval.plugin.prepare import prompts_sha256, refuse_contamination
 from tunix_eval.plugin.progress import shown
-from tunix_eval.plugin.registry import Registry
+from tunix_eval.plugin.registry import Registry, offered
 from tunix_eval.plugin.reporting import say
 from tunix_eval.plugin.rows import Note, Row, eval_rows, run_row, warnings_of
 from tunix_eval.plugin.runs import Runs
@@ -38,8 +38,9 @@ from tunix_eval.plugin.sources import PredictionsFile, Run, Source
 from tunix_eval.plugin.state import SESSION_KEY
 from tunix_eval.plugin.stopping import Stopping
 from tunix_eval.plugin.training import check_supported, environment
-from tunix_eval.records import Evalset, Model
+from tunix_eval.records import Evalset, Model, Scorer
 from tunix_eval.report import delta_report
+from tunix_eval.scoring import unmeasured
 from tunix_eval.settings import read_settings
 from tunix_eval.specs import AnySpec, PredictionsSpec
 from tunix_eval.store import Store, verify_run, write_atomic
@@ -82,11 +83,12 @@ class Session(Runs):
             RunStoppedError: something asked its generation to stop.
         """
         spec = source.spec
-        asked = spec.model_dump(mode="json", include={"generation", "scorers", "answer", "thinking", "repeats"})
+        judged_by = {"generation", "scorers", "scorer_options", "answer", "thinking", "repeats"}
+        asked = spec.model_dump(mode="json", include=judged_by)
         where = [source.run_id, source.kind, spec.name, source.seed, source.weights_sha256]
         key = canonical_json([where, evalset.name, evalset.sha256, asked, weights])
         if key not in self._evaluations:
-            scorers = self.registry.scorers(spec.scorers)
+            scorers = self.scorers(spec)
             self.check_needs(spec)
             computed: list[str] = []
             if isinstance(source, PredictionsFile):
@@ -136,9 +138,28 @@ class Session(Runs):
             yield told
         computed.append(f"{unit}s of {run.removesuffix(',')}")
 
+    def scorers(self, spec: AnySpec) -> dict[str, Scorer]:
+        """Return the scorers that a run file asks for, by name."""
+        return self.registry.scorers(spec.scorers, spec.scorer_options)
+
+    def scorer(self, spec: AnySpec, metric: str) -> Scorer:
+        """Return the scorer behind a metric, as the run file has it."""
+        return self.registry.scorers((metric,), spec.scorer_options)[metric]
+
+    def unmeasured(self, spec: AnySpec, metric: str, evalset: Evalset) -> str | None:
+        """Say which items the scorer behind a metric cannot measure whatever is answered; None where it can all."""
+        with offered(f"scorer '{metric}' on {evalset.name}"):
+            return unmeasured(self.scorer(spec, metric), evalset)
+
+    def note_unmeasured(self, spec: AnySpec, evalset: Evalset) -> None:
+        """Say at the end which items some metric cannot have a value for; a gate on it is refused."""
+        found = [(name, self.unmeasured(spec, name, evalset)) for name in spec.scorers]
+        notes = [Note(f"{spec.name}/{name}: {reason}") for name, reason in found if reason]
+        self.rows += [note for note in notes if note not in self.rows]
+
     def check_needs(self, spec: AnySpec) -> None:
         """Refuse a scorer that needs log-probabilities where there is no model to ask."""
-        needing = needs_logprobs(self.registry.scorers(spec.scorers))
+        needing = needs_logprobs(self.scorers(spec))
         if needing and isinstance(spec, PredictionsSpec):
             raise SpecError(
                 f"scorer '{needing[0]}' needs log-probabilities, which a predictions file does not have; take it out "

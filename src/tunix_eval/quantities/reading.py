@@ -17,6 +17,8 @@ _NEAR = 60
 """Characters before and after a number that tell what it is a part of."""
 
 _HOLDS_A_NUMBER = re.compile(r"[0-9¼½¾⅐-⅞]")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+"""Most answers are no more than this, and need no grammar."""
 _ASSIGNED = re.compile(r"\s*+(?:[A-Za-z](?:_\w)?\s?=\s?)?[(\[\"]?\s?")
 _MEASURE = re.compile(r"[ -]?(?:[^\W\d]|[°/])(?:[^0-9,;:=+()√π∞]|\^-?[0-9])*")
 """What may follow the number where an expected answer is a number with a unit."""
@@ -92,6 +94,8 @@ def stated_quantity(text: str) -> Stated | None:
     >>> [stated_quantity(other) for other in ("2, 3", "2:3", "2x + 1", "5!", "18 or 19", "Paris")]
     [None, None, None, None, None, None]
     """
+    if _WHOLE_NUMBER.fullmatch(text):
+        return Stated(Quantity(Fraction(int(text))))
     whole = plain(text).text.strip()
     listed = list(islice(tokens(whole), 3))
     lead = _ASSIGNED.match(whole)
@@ -121,6 +125,8 @@ def answered_quantity(text: str) -> Stated | None:
     >>> [answered_quantity(text) for text in ("18 or 19", "not 18", "3π", "10-12", "5 boys and 6 girls")]
     [None, None, None, None, None]
     """
+    if _WHOLE_NUMBER.fullmatch(text):
+        return Stated(Quantity(Fraction(int(text))))
     whole = plain(text).text
     found = list(tokens(whole))
     given = _given(whole, found)

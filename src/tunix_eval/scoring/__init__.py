@@ -12,6 +12,7 @@ from tunix_eval.scoring.scorers import (
     ExactScorer,
     score_items,
     scorer_digest,
+    unmeasured,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "score_items",
     "scorecard_text",
     "scorer_digest",
+    "unmeasured",
 ]

@@ -39,8 +39,9 @@ class NumericScorer:
 
     def __init__(self, relative: float | None = None, absolute: float | None = None) -> None:
         for option, found in (("relative", relative), ("absolute", absolute)):
-            if found is not None and not (math.isfinite(found) and found >= 0):
-                raise SpecError(f"scorer 'numeric': {option} is {found}; expected a finite number from 0 on")
+            number = isinstance(found, int | float) and not isinstance(found, bool)
+            if found is not None and not (number and math.isfinite(found) and found >= 0):
+                raise SpecError(f"scorer 'numeric': {option} is {found!r}; expected a finite number from 0 on")
         self.name = "numeric"
         self.version = "2"
         self.lower_is_better = False

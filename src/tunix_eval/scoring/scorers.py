@@ -12,7 +12,7 @@ from typing import Any
 from tunix_eval.digest import sha256_json
 from tunix_eval.errors import DataError, SpecError
 from tunix_eval.folding import folded
-from tunix_eval.records import Completion, EvalItem, Score, ScoredItem, Scorer
+from tunix_eval.records import Completion, EvalItem, Evalset, Score, ScoredItem, Scorer
 from tunix_eval.scoring.extraction import without_surrogates
 from tunix_eval.scoring.numeric import NumericScorer
 from tunix_eval.thinking import KNOWN
@@ -118,6 +118,21 @@ def score_items(
         )
         for item, completion in _matched(items, completions, repeats)
     ]
+
+
+def unmeasured(scorer: Scorer, evalset: Evalset) -> str | None:
+    """Say which items a scorer cannot measure whatever is answered, and why; None where there are none.
+
+    Only scorers that say so beforehand are asked (`unmeasured`, as `numeric` has it).
+    """
+    asked = getattr(scorer, "unmeasured", None)
+    if asked is None:
+        return None
+    reasons = [(str(item.id), reason) for item in evalset.items if (reason := asked(item)) is not None]
+    if not reasons:
+        return None
+    listed = ", ".join(f"item '{item}': {reason}" for item, reason in reasons[:3]) + (", .." if reasons[3:] else "")
+    return f"'{scorer.name}' cannot measure {len(reasons)} of {len(evalset.items)} items of {evalset.name} ({listed})"
 
 
 def scorer_digest(scorer: Scorer, answer: str | None = None, thinking: str | tuple[str, str] = KNOWN) -> str:
