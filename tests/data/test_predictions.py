@@ -99,14 +99,29 @@ def test_other_keys_may_hold_anything(tmp_path):
         ({"stop_reason": "stop", "finish_reason": "length"}, "length"),
         ({"stop_reason": "eos", "metadata": {"stop_reason": "stop", "finish_reason": "length"}}, "length"),
         ({"finish_reason": 0, "metadata": {"stop_reason": "length"}}, "length"),
+        ({"finish_reason": "MAX_TOKENS"}, "length"),
+        ({"stop_reason": "max_tokens"}, "length"),
         ({"stop_reason": "eos"}, "stop"),
         ({"finish_reason": None, "metadata": None}, "stop"),
         ({"stop_reason": ["length"]}, "stop"),
     ],
 )
-def test_only_the_reason_length_means_cut_off(tmp_path, more, stop_reason):
+def test_a_limit_of_length_means_cut_off(tmp_path, more, stop_reason):
     (row,) = read_predictions(write(tmp_path, {"id": "a", "prediction": "7", **more})).rows
     assert row.stop_reason == stop_reason
+
+
+def test_a_null_beside_a_cut_is_an_empty_cut_text(tmp_path):
+    """Servers give it where the thinking took all tokens; in Parquet it is a key that is not there."""
+    cut = {"id": "a", "prediction": None, "finish_reason": "length"}
+    lines = [cut, {"id": "b", "prediction": "5"}, {"id": "c", "metadata": {"stop_reason": "length"}}]
+    found = read_predictions(write(tmp_path, *lines)).rows
+    assert found == (Prediction("a", "", "length"), Prediction("b", "5", "stop"), Prediction("c", "", "length"))
+    advice = 'a reply without a text is "", one that was cut before its first word has "finish_reason": "length" beside'
+    said = f"predictions.jsonl:2: prediction: is null, expected a string; {advice}"
+    assert refusal(tmp_path, cut, {**cut, "finish_reason": "stop"}).startswith(said)
+    said = "predictions.jsonl:2: prediction: is missing; other lines have it"
+    assert refusal(tmp_path, cut, {"id": "b", "final_answer": "gold", "finish_reason": "length"}) == said
 
 
 def test_lines_of_one_id_are_its_repeats_in_order(tmp_path):

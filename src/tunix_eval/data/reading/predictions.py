@@ -22,6 +22,14 @@ ID_KEYS = ("id", "trace_id", "example_id", "meta.eval_id")
 TEXT_KEYS = ("prediction", "predicted_answer", "generated_answer", "generated_response", "final_answer")
 Lines = Sequence[tuple[int, bytes]]
 """Their numbers from 1, and the lines without their ends."""
+_CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+"""What servers say of a reply that was cut off, in lower case.
+
+Source: the response formats of OpenAI and vLLM (length), Anthropic and Gemini (max_tokens), Mistral (model_length).
+"""
+_NO_TEXT = (
+    'a reply without a text is "", one that was cut before its first word has "finish_reason": "length" beside it'
+)
 _NAMED = 3
 """Items that an error names; the rest is counted."""
 
@@ -72,7 +80,8 @@ def read_predictions(path: Path) -> Predictions:
 
     One key gives the ids and one the texts, for the whole file: the first of each list that any line has, null or
     not. Lines may hold other keys. "length" under `stop_reason` or `finish_reason`, of the line or of its `metadata`,
-    marks a text that was cut off, whatever the others say.
+    marks a text that was cut off, whatever the others say; where it is null beside that, nothing was written before
+    the end.
 
     Raises:
         DataError: no line has a key of each list, or `file:line: field: reason` for the first 20 bad lines and a
@@ -91,7 +100,7 @@ def read_predictions(path: Path) -> Predictions:
         raise _refused(source, _unsound(lines))
     id_key = _chosen(ID_KEYS, found, lines, source, "an id")
     text_key = _chosen(TEXT_KEYS, found, lines, source, "a text")
-    ids, texts = list(map(_getter(id_key), found)), list(map(_getter(text_key), found))
+    ids, texts = list(map(_getter(id_key), found)), _texts(found, text_key)
     if not set(map(type, ids)) <= {str, int} or set(map(type, texts)) != {str} or "" in ids:
         raise _refused(source, _flaws(lines, (id_key, ids), (text_key, texts)))
     counts: dict[str, int] = {}
@@ -102,6 +111,18 @@ def read_predictions(path: Path) -> Predictions:
         counts[item_id] = repeat + 1
         rows.append(Prediction(item_id, text, _stop_reason(line), repeat))
     return Predictions(tuple(rows), id_key, text_key, sha256)
+
+
+def _texts(found: Sequence[_Line], key: str) -> list[Any]:
+    """Return what stands under the key; of a reply that was cut before its first word, an empty text."""
+    texts = list(map(_getter(key), found))
+    for k, (one, text) in enumerate(zip(found, texts, strict=True)):
+        if text is None or text is msgspec.UNSET:
+            # A null of Parquet is a key that is not there. With a text under another key the line is a mistake.
+            other = any(isinstance(getattr(one, name), str) for name in TEXT_KEYS if name != key)
+            if _stop_reason(one) == "length" and not (text is msgspec.UNSET and other):
+                texts[k] = ""
+    return texts
 
 
 def match_predictions(
@@ -158,7 +179,7 @@ def _stop_reason(line: _Line) -> Literal["stop", "length"]:
         return "stop"
     more = line.metadata if isinstance(line.metadata, dict) else {}
     said = (line.stop_reason, line.finish_reason, more.get("stop_reason"), more.get("finish_reason"))
-    return "length" if "length" in said else "stop"
+    return "length" if any(isinstance(one, str) and one.casefold() in _CUT for one in said) else "stop"
 
 
 def _chosen(keys: Sequence[str], found: Sequence[_Line], lines: Lines, source: Source, what: str) -> str:
@@ -209,7 +230,8 @@ def _flaws(lines: Lines, ids: tuple[str, Sequence[Any]], texts: tuple[str, Seque
         elif type(id_) not in (str, int):
             yield Problem(number, line, f"{ids[0]}: {_misfit(id_, 'a string or an integer')}")
         elif type(text) is not str:
-            yield Problem(number, line, f"{texts[0]}: {_misfit(text, 'a string')}")
+            advice = f"; {_NO_TEXT}" if text is None else ""
+            yield Problem(number, line, f"{texts[0]}: {_misfit(text, 'a string')}{advice}")
 
 
 def _misfit(value: Any, expected: str) -> str:
