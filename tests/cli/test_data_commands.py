@@ -54,6 +54,74 @@ def test_every_kind_of_file_is_known_by_its_content(records: Records) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (
+            {"id": "e", "prompt": "q", "expected_answer": "2", "prediction": "3"},
+            "1 prediction (ids from 'id', texts from",
+        ),
+        (
+            {"example_id": "e", "expected_response": "2", "generated_response": "3"},
+            "1 prediction (ids from 'example_id'",
+        ),
+        ({"id": "e", "final_answer": "2"}, "1 prediction (ids from 'id', texts from 'final_answer'), ok"),
+        (
+            {"id": "e", "prompt": "q", "final_answer": "2"},
+            "has prompt and final_answer without steps: say what it holds",
+        ),
+        ({"prompt": "q", "final_answer": "2"}, "trace_version: is missing"),
+        (line(0, prediction="3"), "prediction: unknown key; known: trace_version"),
+    ],
+)
+def test_predictions_are_told_from_evalsets_and_traces(records: Records, record: dict[str, str], said: str) -> None:
+    write("x.jsonl", [record])
+    code, out, err = records.call("validate", "x.jsonl")
+    assert code == (0 if ", ok" in out else 1)
+    assert said in out + err
+
+
+def test_a_file_of_another_kind_is_refused_in_one_line(records: Records) -> None:
+    sums(3)
+    write("e.jsonl", [{"id": k, "prompt": "q", "expected_answer": "2"} for k in range(30)])
+    write("p.jsonl", [{"id": k, "prediction": "2"} for k in range(30)])
+    assert records.refused("show", "e.jsonl") == (1, "e.jsonl: holds evalset items, expected traces")
+    assert records.refused("contamination", "p.jsonl", "e.jsonl") == (1, "p.jsonl: holds predictions, expected traces")
+    said = "p.jsonl: holds predictions, expected evalset items"
+    assert records.refused("contamination", "a.jsonl", "p.jsonl") == (1, said)
+
+
+def test_warnings_name_line_and_id(records: Records) -> None:
+    items = [{"id": f"q{k}", "prompt": "q", "expected_answer": "2", "difficulty": "brutal"} for k in range(5)]
+    write("e.jsonl", items)
+    where = "line 1 ('q0'), line 2 ('q1'), line 3 ('q2') and 2 more"
+    said = (
+        f"tunix-eval: warning: e.jsonl: {where}: difficulty brutal: not among easy, medium, hard; read as it stands\n"
+    )
+    assert records.call("validate", "e.jsonl") == (0, "e.jsonl: 5 items, ok\n", said)
+
+
+def test_a_run_file_is_held_against_what_is_registered(records: Records) -> None:
+    """As the plan does: every name that nothing is registered under, with the near one."""
+    records.call("init")
+    text = Path("addition.toml").read_text()
+    assert records.call("validate", "addition.toml")[0] == 0
+    wrong = {
+        '"addition-v1"': '"adition-v1"',
+        '"addition-heldout"': '"addition-heldot"',
+        '"plain"': '"plan"',
+        '"exact"': '"exat"',
+    }
+    for old, new in wrong.items():
+        text = text.replace(old, new)
+    Path("addition.toml").write_text(text)
+    code, out, err = records.call("validate", "addition.toml")
+    assert (code, out) == (1, "")
+    said = [one.removeprefix("tunix-eval: addition.toml: ").partition(";")[0] for one in err.splitlines()]
+    names = {"no dataset named 'adition-v1'", "no evalset named 'addition-heldot'", "no scorer named 'exat'"}
+    assert set(said) == names | {"no renderer named 'plan'"}
+
+
 def test_every_bad_line_of_every_file_is_said_and_the_sound_files_too(records: Records) -> None:
     sums()
     write("b.jsonl", [line(0), line(1, prompt=" "), line(2, colour="red"), line(0)])
@@ -485,6 +553,41 @@ def test_split_says_what_is_wrong(records: Records, words: list[str], code: int,
     assert found[0] == code
     assert message in found[1]
     assert files(records.root) == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "main", "other"),
+    [
+        (("split", "a.jsonl", "--holdout", "0.5", "--out", "p"), "p/train.jsonl", "p/holdout.jsonl"),
+        (("ingest", "a.jsonl", "--lenient", "--out", "p/t.jsonl"), "p/t.jsonl", "p/rejected.jsonl"),
+    ],
+)
+def test_the_main_file_is_renamed_last(
+    records: Records, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], main: str, other: str
+) -> None:
+    """A command that dies between two renames leaves no file that looks as if all was there."""
+    write("a.jsonl", [*(line(k) for k in range(20)), line(20, prompt="")])
+    rename = Path.replace
+    renamed: list[str] = []
+
+    def failing(self: Path, target: Path) -> Path:
+        if Path(target).parent.name != "p":
+            return rename(self, target)
+        if renamed:
+            raise OSError(5, "Input/output error")
+        renamed.append(Path(target).as_posix())
+        return rename(self, target)
+
+    if words[0] == "split":
+        write("a.jsonl", [line(k) for k in range(20)])
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", failing)
+        code, message = records.refused(*words)
+    assert (code, message) == (1, f"{main}: cannot be written: Input/output error")
+    assert renamed == [other]
+    assert files(records.root) == ["a.jsonl", other]
+    assert records.call(*words, "--force")[0] == 0
+    assert files(records.root) == sorted(["a.jsonl", main, other])
 
 
 def test_contamination_is_counted_named_and_fails(records: Records) -> None:

@@ -179,6 +179,16 @@ def test_a_changed_trace_file_is_found_by_its_digest(tmp_path):
         ({"dataset_key": "../x"}, "dataset_key is '../x'"),
         ({"dataset_key": ".sums-v1"}, "dataset_key is '.sums-v1'"),
         ({"dataset_key": None}, "dataset_key is None"),
+        (
+            {"dataset_schema_version": "2.0"},
+            "dataset_schema_version is 2.0, this tunix-eval reads 1.0; use the version",
+        ),
+        ({"dataset_schema_version": 7}, "dataset_schema_version is 7, this tunix-eval reads 1.0"),
+        ({"dataset_key": ".."}, r"dataset_key is '\.\.'; expected `<name>-<version>` of letters"),
+        ({"dataset_name": ".."}, r"dataset_name is '\.\.'; expected letters, digits"),
+        ({"dataset_version": "../v1"}, r"dataset_version is '\.\./v1'; expected letters, digits"),
+        ({"dataset_version": "v9"}, "dataset_key is 'sums-v1', its name and version say '[a-z]+-v9'; mend one of them"),
+        ({"duplicates": 5}, "duplicates is 5, counted were 0"),
     ],
 )
 def test_a_manifest_that_contradicts_the_format_or_the_traces_is_refused(tmp_path, change, reason):
@@ -208,19 +218,21 @@ def test_another_systems_layout_is_read_with_a_warning_that_names_what_it_lacks(
         "build_id": "dev-v2-static",
         "selection_strategy": "static",
         "trace_ids": [],
-        "trace_count": 1,
-        "stats": {"trace_count": 1},
+        "trace_count": 3,
+        "stats": {"trace_count": 3},
     }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    (tmp_path / "dataset.jsonl").write_text(traces_text([trace()]))
+    (tmp_path / "dataset.jsonl").write_text(traces_text([trace(), trace(id="b"), trace(id="c")]))
     with pytest.warns(DataWarning) as caught:
         dataset = read_dataset(tmp_path)
     assert dataset.key == "dev-v2"
-    assert len(dataset.traces) == 1
+    assert len(dataset.traces) == 3
     (message,) = (str(warning.message) for warning in caught)
     for lack in (
-        "no content_sha256",
-        "no stats.avg_step_count",
+        "lacks the keys dataset_name, dataset_version, dataset_schema_version, created_at, filters, seed, session_id, ",
+        "provenance, content_sha256, duplicates; ",
+        "stats lacks the keys avg_step_count, min_step_count, max_step_count, avg_total_chars; ",
+        "counted were 2 repeated prompts; ",
         "build_id 'dev-v2-static' is no UUID",
         "selection_strategy 'static' is not among latest, random, all, stratified, quality",
         "trace_ids are not the ids of the traces",

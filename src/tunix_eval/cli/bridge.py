@@ -12,14 +12,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Generator as Yields
+from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
 import pytest
 
 from tunix_eval.errors import SpecError
+from tunix_eval.plugin.library import Library
 from tunix_eval.plugin.registry import Kind, Registry, offered
 
-__all__ = ["KINDS", "Catalogue", "offered", "with_registry"]
+__all__ = ["KINDS", "Catalogue", "Library", "library_of", "offered", "with_registry"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _Result = TypeVar("_Result")
@@ -42,6 +44,11 @@ class Catalogue(Registry):
     def offers(self, kind: Kind) -> list[tuple[str, str]]:
         """Return every name of a kind with who offers it, a plugin with its distribution."""
         return [(name, self._distributions.get(source, source)) for name, source in super().offers(kind)]
+
+
+def library_of(registry: Catalogue, root: Path) -> Library:
+    """Return what looks up datasets and evalsets as a session does, and says how a path is written."""
+    return Library(root, registry, None, lambda row: None)
 
 
 def with_registry(use: Callable[[Catalogue], _Result]) -> _Result:

@@ -6,18 +6,20 @@ import contextlib
 import os
 import re
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 
-from tunix_eval.data import foreign_encoding
+from tunix_eval.data import ID_KEYS, TEXT_KEYS, foreign_encoding
 from tunix_eval.errors import DataError
 
 Kind = Literal["traces", "evalset", "predictions", "dataset", "run"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_OF_TRACES = {"trace_version", "steps", "final_answer"}
-_PREDICTIONS = {"prediction", "predicted_answer", "generated_answer", "generated_response"}
+_SURELY_TRACES = {"trace_version", "steps"}
+_PREDICTIONS = set(TEXT_KEYS) - {"final_answer"}
+_NOUNS = {"traces": "traces", "evalset": "evalset items", "predictions": "predictions"}
 _HEAD_BYTES = 1 << 20
 _LOOKED_AT = 20
 """Lines, as many as a reader would complain of."""
@@ -37,21 +39,48 @@ def kind_of(path: Path, name: str) -> Kind:
     if path.suffix == ".toml":
         return "run"
     keys = first_keys(path)
+    if not keys or keys & _SURELY_TRACES:
+        return "traces"
+    if keys & _PREDICTIONS:
+        return "predictions"
     if "expected_answer" in keys:
         return "evalset"
-    if keys & _PREDICTIONS or ("final_answer" in keys and not keys & {"prompt", "steps", "trace_version"}):
-        return "predictions"
-    if not keys or keys & _OF_TRACES:
+    if "final_answer" in keys and not keys & set(ID_KEYS):
         return "traces"
+    if "final_answer" in keys and "prompt" not in keys:
+        return "predictions"
+    if "final_answer" in keys:
+        raise DataError(
+            f"{name}: has prompt and final_answer without steps: say what it holds, traces or predictions, with --kind"
+        )
     raise DataError(
         f"{name}: no format of ours has the keys {', '.join(sorted(keys)[:8])}; say which one with --kind, or make "
         "traces of it with `tunix-eval ingest --map prompt=KEY`"
     )
 
 
-def holds_traces(path: Path) -> bool:
-    """Tell whether a path is a dataset folder or, by the keys of its first record, a trace file."""
-    return path.is_dir() or bool(first_keys(path) & _OF_TRACES and kind_of(path, str(path)) == "traces")
+def check_kind(path: Path, name: str, expected: Kind, advice: Mapping[Kind, str]) -> None:
+    """Refuse a file that surely holds something else, in one line.
+
+    Args:
+        path: what to look at; of what cannot be told, the reader says what is wrong.
+        name: what messages call it.
+        expected: what it should hold.
+        advice: what to do about what it may hold instead.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    try:
+        found = kind_of(path, name)
+    except DataError:
+        return
+    wanted = _NOUNS[expected]
+    if found == "dataset":
+        found = "traces"
+    if found != expected and found in _NOUNS:
+        more = f"; {advice[found]}" if found in advice else ""
+        raise DataError(f"{name}: holds {_NOUNS[found]}, expected {wanted}{more}")
 
 
 def check_lines(path: Path, name: str, expected: str, *, lenient: bool = False) -> None:
@@ -149,7 +178,7 @@ def _column_names(path: Path) -> set[str]:
 
     Source: https://parquet.apache.org/docs/file-format, "File Metadata": its length in 4 bytes, and PAR1, come last.
     """
-    known = {"expected_answer", "trace_version", "steps", "final_answer", "prompt", *_PREDICTIONS}
+    known = {"expected_answer", "prompt", *_SURELY_TRACES, *TEXT_KEYS, *ID_KEYS}
     with contextlib.suppress(OSError), path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,13 @@ from tunix_eval.cli.contents import check_lines, first_keys
 from tunix_eval.cli.inputs import Given, assignments, given_file, joined
 from tunix_eval.cli.outputs import (
     add_out_argument,
+    aside,
     check_evalset_path,
     check_free,
     evalset_written,
     out_path,
     printed,
     would_write,
-    write_text,
 )
 from tunix_eval.cli.recorded import Evaluation, open_runs
 from tunix_eval.cli.terminal import Progress, counted, cut, listed, shortened
@@ -118,13 +119,21 @@ def run(arguments: argparse.Namespace) -> tuple[Iterable[str] | Iterable[bytes],
     if arguments.dry_run:
         lines.append(f"{would_write(out)}: {what}")
         return [*lines, *([f"{would_write(rejected)}: {counted(len(flaws), 'line')}"] if flaws else ())], 0
-    if out:
-        write_traces(checked, out)
-        lines.append(f"wrote {printable(str(out))}: {what}")
-    if flaws:
-        write_text(rejected, rejected_text(flaws))
-        lines.append(f"wrote {printable(str(rejected))}: {counted(len(flaws), 'line')}")
+    _write(checked, out, flaws, rejected)
+    lines += [f"wrote {printable(str(out))}: {what}"] if out else []
+    lines += [f"wrote {printable(str(rejected))}: {counted(len(flaws), 'line')}"] if flaws else []
     return lines if out else printed(checked, lines), 0
+
+
+def _write(traces: Sequence[Trace], out: Path | None, flaws: Sequence[Rejected], rejected: Path) -> None:
+    """Write both files aside, then rename them, the traces last: where they stand, all is there."""
+    with contextlib.ExitStack() as renames:
+        # Renamed in the reverse order.
+        if out:
+            write_traces(traces, renames.enter_context(aside(out)))
+        if flaws:
+            text = rejected_text(flaws)
+            renames.enter_context(aside(rejected)).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -221,7 +230,7 @@ def _of_file(
             on_progress=progress,
         )
     keys = first_keys(path)
-    if keys and not keys & {"trace_version", "prompt", "steps", "final_answer"}:
+    if keys and not keys & {"trace_version", "steps", "final_answer"}:
         raise DataError(
             f"{name}: has the keys {listed(sorted(keys))}; say which is which: --map prompt=KEY, "
             "--map final_answer=KEY, and --map steps=KEY or --split RULE"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunix_eval.cli.contents import check_lines, holds_traces
+from tunix_eval.cli.contents import check_kind, check_lines
 from tunix_eval.cli.outputs import STREAM
 from tunix_eval.cli.terminal import Progress, counted
 from tunix_eval.data import dataset_key, read_dataset, read_evalset, scan_traces, traces_text
@@ -90,6 +90,7 @@ def open_traces(reference: str) -> Given:
     traces: list[Trace] = []
     with given_file(reference) as (path, name), Progress(f"reading {name}", "traces") as progress:
         check_lines(path, name, "traces")
+        check_kind(path, name, "traces", {})
         for chunk in scan_traces(path, source=name):
             traces += chunk
             progress(len(traces))
@@ -126,11 +127,8 @@ def open_evalset(reference: str) -> Evalset:
     if is_path(reference):
         path = Path(reference)
         check_lines(path, reference, "evalset items")
-        if holds_traces(path):
-            raise DataError(
-                f"{reference}: holds traces, expected evalset items; make them with "
-                f"`tunix-eval export {reference} --format evalset --out evalset.jsonl`"
-            )
+        make = f"make them with `tunix-eval export {reference} --format evalset --out evalset.jsonl`"
+        check_kind(path, reference, "evalset", {"traces": make})
         return read_evalset(path)
     found: Evalset = _registered("evalset", reference)
     return found

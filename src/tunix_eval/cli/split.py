@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from tunix_eval.cli.inputs import add_files_argument, joined, open_all, summary
-from tunix_eval.cli.outputs import add_out_argument, check_free, would_write
+from tunix_eval.cli.outputs import add_out_argument, aside, check_free, would_write
 from tunix_eval.cli.terminal import counted
 from tunix_eval.data import split, write_traces
 from tunix_eval.errors import DataError, SpecError
@@ -37,9 +38,12 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     for path, side in zip(paths, sides, strict=True):
         if not side:
             raise DataError(f"{path}: none of {counted(len(traces), 'trace')} falls on this side; change --holdout")
+    if not arguments.dry_run:
+        with contextlib.ExitStack() as renames:
+            # Renamed in the reverse order, train.jsonl last: where it stands, both are there.
+            for path, side in zip(paths, sides, strict=True):
+                write_traces(side, renames.enter_context(aside(path)))
     for path, side in zip(paths, sides, strict=True):
-        if not arguments.dry_run:
-            write_traces(side, path)
         verb = would_write(path) if arguments.dry_run else f"wrote {printable(str(path))}"
         lines.append(f"{verb}: {counted(len(side), 'trace')}, {100 * len(side) / len(traces):.1f}%")
     return lines, 0

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from tunix_eval.cli.contents import KINDS, Kind, check_lines, kind_of
 from tunix_eval.cli.inputs import given_file
+from tunix_eval.cli.names import unknown_names
 from tunix_eval.cli.outputs import STREAM
 from tunix_eval.cli.terminal import Progress, complain, counted, listed, shortened
 from tunix_eval.data import read_dataset, read_evalset, read_predictions, read_traces_leniently, validate_traces
 from tunix_eval.errors import DataError, SpecError, TunixEvalError, unknown_name
 from tunix_eval.figures import printable
 from tunix_eval.run_files import read_run_file
+from tunix_eval.specs import AnySpec
 
 _LISTED = 20
 
@@ -66,7 +68,7 @@ def _validated(path: Path, name: str, kind: Kind) -> str:
         TunixEvalError: every line of it that breaks its format, up to 20, and a count of the rest.
     """
     if kind == "run":
-        return f"run file '{printable(read_run_file(path).name)}'"
+        return f"run file '{printable(_checked_spec(path, name).name)}'"
     if kind == "dataset":
         dataset = read_dataset(path)
         if path.is_dir() and (folder := path.resolve().name) != dataset.key:
@@ -80,6 +82,17 @@ def _validated(path: Path, name: str, kind: Kind) -> str:
         return f"{counted(len(predictions.rows), 'prediction')} ({printable(taken)})"
     with Progress(f"reading {name}") as progress:
         return counted(validate_traces(path, source=name, on_progress=progress).traces, "trace")
+
+
+def _checked_spec(path: Path, name: str) -> AnySpec:
+    """Return a run file's spec, of which every name is known."""
+    from tunix_eval.cli.bridge import library_of, with_registry
+
+    spec, whole = read_run_file(path), path.resolve()
+    flaws = with_registry(lambda registry: unknown_names(whole, spec, registry, library_of(registry, whole.parent)))
+    if flaws:
+        raise SpecError("\n".join(f"{name}: {line}" for flaw in flaws for line in flaw.split("\n")))
+    return spec
 
 
 def _validated_leniently(path: Path, name: str, kind: Kind) -> str:

@@ -32,7 +32,14 @@ from tunix_eval.data.reading.lenient import LenientRead, Rejected, read_traces_l
 from tunix_eval.data.reading.lines import file_stem, foreign_encoding
 from tunix_eval.data.reading.mapped_items import MappedItems, map_items
 from tunix_eval.data.reading.mapping import SPLIT_RULES, map_records
-from tunix_eval.data.reading.predictions import Prediction, Predictions, match_predictions, read_predictions
+from tunix_eval.data.reading.predictions import (
+    ID_KEYS,
+    TEXT_KEYS,
+    Prediction,
+    Predictions,
+    match_predictions,
+    read_predictions,
+)
 from tunix_eval.data.reading.recorded import traces_of_run
 from tunix_eval.data.reading.remarks import DataWarning
 from tunix_eval.data.reading.traces import (
@@ -113,9 +120,11 @@ __all__ = [
     "BUILTIN_TOKENIZERS",
     "EXPORT_FORMATS",
     "FAMILIES",
+    "ID_KEYS",
     "SPLIT_RULES",
     "STRATEGIES",
     "STYLES",
+    "TEXT_KEYS",
     "ByteTokenizer",
     "ContaminatedItem",
     "Contamination",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunix_eval.aside import held_aside, sync
-from tunix_eval.data.building.manifests import content_fields, is_key, manifest_flaws, manifest_text
+from tunix_eval.data.building.manifests import check_readable, content_fields, is_key, manifest_flaws, manifest_text
 from tunix_eval.data.reading.lines import file_stem, read_bytes
 from tunix_eval.data.reading.remarks import DataWarning
 from tunix_eval.data.reading.traces import parse_traces, read_traces, traces_text
@@ -102,11 +102,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: is not JSON: {error}") from None
     if not isinstance(manifest, dict):
         raise DataError(f"{path}: is of type {type(manifest).__name__}; expected an object")
-    key = manifest.get("dataset_key")
-    if not isinstance(key, str) or not is_key(key):
-        raise DataError(
-            f"{path}: dataset_key is {key!r}; expected `<name>-<version>` of letters, digits, '.', '_', '-'"
-        )
+    check_readable(manifest, str(path))
     return manifest
 
 

@@ -136,8 +136,45 @@ def content_fields(traces: Sequence[Trace], sha256: str) -> dict[str, Any]:
             "avg_total_chars": sum(chars) / len(chars),
         },
         "content_sha256": sha256,
-        "duplicates": len(traces) - len({prompt_digest(trace.prompt) for trace in traces}),
+        "duplicates": repeated_prompts(traces),
     }
+
+
+def repeated_prompts(traces: Sequence[Trace]) -> int:
+    """Count the traces whose normalised prompt an earlier one has."""
+    return len(traces) - len({prompt_digest(trace.prompt) for trace in traces})
+
+
+def check_readable(manifest: Mapping[str, Any], where: str) -> None:
+    """Refuse a manifest of another version of the format, or one whose names are none.
+
+    Raises:
+        DataError: naming what was found.
+    """
+    version = manifest.get("dataset_schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        found = printable(str(version))
+        raise DataError(
+            f"{where}: dataset_schema_version is {found}, this tunix-eval reads {SCHEMA_VERSION}; use the version "
+            "that wrote the dataset, or build it again"
+        )
+    key = manifest.get("dataset_key")
+    if not isinstance(key, str) or not is_key(key):
+        raise DataError(
+            f"{where}: dataset_key is {printable(repr(key))}; expected `<name>-<version>` of letters, digits, '_', "
+            "'-' and, not first, '.'"
+        )
+    for field in ("dataset_name", "dataset_version"):
+        part = manifest.get(field)
+        if part is not None and not (isinstance(part, str) and is_key(part)):
+            raise DataError(
+                f"{where}: {field} is {printable(repr(part))}; expected letters, digits, '_', '-' and, not first, '.'"
+            )
+    name, number = manifest.get("dataset_name"), manifest.get("dataset_version")
+    if name is not None and number is not None and f"{name}-{number}" != key:
+        raise DataError(
+            f"{where}: dataset_key is '{key}', its name and version say '{name}-{number}'; mend one of them"
+        )
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
@@ -154,7 +191,8 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
 
 def manifest_flaws(manifest: Mapping[str, Any], traces: Sequence[Trace]) -> list[str]:
     """Return where a manifest breaks the format or contradicts its traces, field by field."""
-    flaws = [f"no {key}" for key in _FIELDS if key not in manifest]
+    absent = [key for key in _FIELDS if key not in manifest]
+    flaws = [f"lacks the keys {', '.join(absent)}"] if absent else []
     for key, kind in _FIELDS.items():
         # bool is an int to isinstance, but no number here.
         if key in manifest and (not isinstance(manifest[key], kind) or isinstance(manifest[key], bool)):
@@ -164,7 +202,13 @@ def manifest_flaws(manifest: Mapping[str, Any], traces: Sequence[Trace]) -> list
     if manifest.get("selection_strategy", "all") not in STRATEGIES:
         flaws.append(f"selection_strategy '{manifest['selection_strategy']}' is not among {', '.join(STRATEGIES)}")
     stats = manifest.get("stats")
-    flaws += [f"no stats.{key}" for key in _STATS if isinstance(stats, dict) and key not in stats]
+    if isinstance(stats, dict) and (missing := [key for key in _STATS if key not in stats]):
+        flaws.append(f"stats lacks the keys {', '.join(missing)}")
+    repeated = repeated_prompts(traces)
+    if manifest.get("duplicates", repeated) != repeated:
+        flaws.append(f"duplicates is {manifest['duplicates']}, counted were {repeated}")
+    elif "duplicates" in absent and repeated:
+        flaws.append(f"counted were {repeated} repeated prompt{'' if repeated == 1 else 's'}")
     if "trace_ids" in manifest and manifest["trace_ids"] != [trace.id for trace in traces]:
         flaws.append("trace_ids are not the ids of the traces")
     return flaws
