@@ -50,7 +50,12 @@ MISTAKES = {
         "broken",
         r"dataset 'broken' failed: KeyError: 'licence'",
     ),
-    "an evalset that is text": (TEXT_EVALSET, "word-ending-heldout", "broken", r"evalset 'broken' failed: TypeError"),
+    "an evalset that is text": (
+        TEXT_EVALSET,
+        "word-ending-heldout",
+        "broken",
+        r"evalset 'broken' of conftest\.py is the str 'sets/broken\.jsonl', expected a pathlib\.Path, or a function",
+    ),
     "a renderer class": (
         CLASS_RENDERER,
         '"qa"',
@@ -144,6 +149,47 @@ def test_two_files_of_one_stem_under_two_names_have_records_of_their_own(project
         for name in ("eval_after.one.jsonl", "eval_after.two.jsonl")
     }
     assert ids == {"eval_after.one.jsonl": ["a"], "eval_after.two.jsonl": ["b"]}
+
+
+WRONG_TYPES = """
+def pytest_tunix_datasets():
+    return {**hooks.pytest_tunix_datasets(), "listed": [1, 2], "empty": None, "built": lambda: [1]}
+def pytest_tunix_tokenizers():
+    return {**hooks.pytest_tunix_tokenizers(), "listed": [1], "counted": lambda controls: 5}
+def pytest_tunix_trainers():
+    return {**hooks.pytest_tunix_trainers(), "counted": 5, 3: "a:b"}
+"""
+
+
+def test_offers_of_the_wrong_type_are_named_with_what_was_expected(project: Project) -> None:
+    asked = [
+        (
+            "word-ending-v1",
+            "listed",
+            r"dataset 'listed' of conftest\.py is the list \[1, 2\], expected a pathlib\.Path, or",
+        ),
+        (
+            "word-ending-v1",
+            "empty",
+            r"dataset 'empty' of conftest\.py is the NoneType None, expected a pathlib\.Path, or",
+        ),
+        ("word-ending-v1", "built", "dataset 'built' gave list, expected Dataset"),
+        (
+            '"pieces"',
+            '"listed"',
+            r"tokenizer 'listed' of conftest\.py is the list \[1\], expected a function that takes",
+        ),
+        ('"pieces"', '"counted"', "tokenizer 'counted' gave int: it is without name, version, vocab_size"),
+        ('"ngram"', '"counted"', r"trainer 'counted' of conftest\.py is the int 5, expected 'module:a"),
+        ('"ngram"', '"unknown"', "no trainer named 'unknown'.*offers something under 3, expected a"),
+    ]
+    project.write("conftest.py", CONFTEST + WRONG_TYPES)
+    for number, (old, new, _) in enumerate(asked):
+        text = RUN_FILE.replace(old, new).replace('"words"', f'"words{number}"')
+        project.write(f"words{number}.toml", text)
+    result = project.run("--tunix-plan", *(f"words{number}.toml" for number in range(len(asked))))
+    for _, _, message in asked:
+        check_line(result, message)
 
 
 def test_two_paths_of_one_stem_in_one_session_are_one_line(project: Project) -> None:

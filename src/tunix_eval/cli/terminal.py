@@ -26,7 +26,7 @@ _AT_LINE = re.compile(r"(.+?):(\d+): (.+)", re.DOTALL)
 
 
 def write_lines(stream: TextIO, lines: Iterable[str] | Iterable[bytes]) -> None:
-    """Write lines and flush; bytes are data, whole lines already.
+    """Write lines and flush; bytes are whole lines of JSON already.
 
     Whatever else than our own colours a terminal would not show as it is, is escaped, and so are characters that the
     stream cannot hold. A closed pipe is no mistake.
@@ -36,7 +36,8 @@ def write_lines(stream: TextIO, lines: Iterable[str] | Iterable[bytes]) -> None:
     try:
         for line in lines:
             if isinstance(line, bytes):
-                stream.buffer.write(line)
+                # The same JSON, for a terminal; a file or a pipe gets the data as they are.
+                stream.buffer.write(printable_json(line.decode()).encode() if stream.isatty() else line)
             else:
                 stream.write(f"{_shown(line)}\n")
         stream.flush()

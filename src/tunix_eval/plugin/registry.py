@@ -161,7 +161,11 @@ class Registry:
             )
         factory: TokenizerFactory = self._get("tokenizer", name)
         with offered(f"tokenizer '{name}'"):
-            return factory(control_tokens)
+            tokenizer = factory(control_tokens)
+        parts = ("name", "version", "vocab_size", "pad_id", "encode", "control_id", "decode")
+        if missing := _missing(tokenizer, parts):
+            raise SpecError(f"tokenizer '{name}' gave {type(tokenizer).__name__}: it is {missing}")
+        return tokenizer
 
     def scorers(
         self, names: tuple[str, ...], options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -219,6 +223,8 @@ class Registry:
         module, attribute = self._trainer_reference(name)
         with offered(f"trainer '{name}' ({module}:{attribute})"):
             trainer: Trainer = getattr(importlib.import_module(module), attribute)()
+        if missing := _missing(trainer, ("name", "version", "train", "load")):
+            raise SpecError(f"trainer '{name}' ({module}:{attribute}) is {missing}")
         return trainer
 
     def _trainer_reference(self, name: str) -> tuple[str, str]:
@@ -270,7 +276,9 @@ class Registry:
         if not isinstance(offered, Mapping):
             self._broken.append(f"{source} gave {type(offered).__name__}, expected a mapping of name to object")
             return None
-        return offered
+        if odd := [name for name in offered if not isinstance(name, str)]:
+            self._broken.append(f"{source} offers something under {odd[0]!r}, expected a text as its name")
+        return {name: value for name, value in offered.items() if isinstance(name, str)}
 
     def _load_entry_points(self) -> None:
         """Register the modules of other distributions, as if they were plugins."""
