@@ -33,6 +33,7 @@ RUN_ID, KEY = "0123456789abcdef", "ab" * 32
 def manifest(**changes: Any) -> RunManifest:
     values: dict[str, Any] = {
         "run_id": RUN_ID,
+        "inputs": {"seed": 0},
         "created_at": "2026-01-01T00:00:00+00:00",
         "dataset_key": "addition-v1",
         "dataset_sha256": "a",

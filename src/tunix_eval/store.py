@@ -38,6 +38,8 @@ class RunManifest(BaseModel):
 
     format_version: Literal[1] = 1
     run_id: str
+    inputs: dict[str, Any]
+    """What the id is the digest of."""
     created_at: str
     dataset_key: str
     dataset_sha256: str

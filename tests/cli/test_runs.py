@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import filelock
 import pytest
 from records import Records
 
-from tunix_eval.cli.runs import age_text
+from tunix_eval.cli.shown_runs import age_text
 from tunix_eval.digest import sha256_text
 from tunix_eval.figures import bytes_text
+from tunix_eval.run_inputs import record_traces
 from tunix_eval.store import RunManifest, StartedRun, Store, write_atomic
 
 
@@ -32,6 +34,7 @@ class Trained:
         write_atomic(self.store.run_directory(run_id) / "checkpoint-final" / "weights", "w" * 1000)
         manifest = RunManifest(
             run_id=run_id,
+            inputs={"seed": day, "training": {"learning_rate": day / 1000}},
             created_at=f"2025-01-{day:02}T12:00:00+00:00",
             dataset_key="addition-v1",
             dataset_sha256="0" * 64,
@@ -61,6 +64,14 @@ class Trained:
         ).model_copy(update=changed)
         self.store.record_run(manifest)
         return run_id
+
+    def judged(self, run_id: str, *, wrong: Iterable[int] = ()) -> None:
+        """Record what a run was worth by its exact answers."""
+        made = self.records.run(name="addition", seed=99, wrong=list(wrong), run_id=run_id)
+        source, folder = self.records.directory(made), self.store.run_directory(run_id)
+        for path in source.iterdir():
+            path.rename(folder / path.name)
+        source.rmdir()
 
     def unfinished(self, run_id: str = "5" * 16, *, steps: int = 800, checkpoint: int = 300) -> str:
         """Leave what a training leaves that was killed after a checkpoint, and while it wrote another."""
@@ -219,6 +230,60 @@ def test_one_run_is_shown_whole(trained: Trained) -> None:
     shown = json.loads(trained.records.call("runs", "show", run_id, "--json")[1])
     assert shown["manifest"]["run_id"] == run_id
     assert shown["sizes"]["checkpoint-final"] == 1000
+
+
+def test_shown_run_has_recipe_data_and_scores(trained: Trained) -> None:
+    run_id = trained.run(
+        model={"layers": 2, "width": 128},
+        training_config={"steps": 600, "learning_rate": 2e-3, "rows": 16, "clip_norm": None, "loss_chunk": None},
+        recipe={"name": "addition", "style": "numbered", "supervise": "last"},
+        truncation={"mode": "error"},
+    )
+    trained.judged(run_id, wrong=range(10))
+    record_traces(trained.store.run_directory(run_id), {"a": "0", "b": "1"})
+    code, out, _ = trained.records.call("runs", "show", run_id)
+    assert code == 0
+    shown = " ".join(out.split())
+    for text in (
+        "dataset addition-v1, 2 traces, sha256 0000000000000000",
+        "format renderer plain, tokenizer bytes, style numbered, supervise last, truncation error",
+        "training learning_rate 0.002, rows 16, clip_norm unset",
+        "527,000 parameters by flax layers 2, width 128",
+        "evaluated addition-heldout as addition: exact 0.900 (0.826 to 0.945) over 100 items",
+    ):
+        assert text in shown
+    assert max(map(len, out.splitlines())) <= 80
+    (evaluation,) = json.loads(trained.records.call("runs", "show", run_id, "--json")[1])["evaluations"]
+    assert evaluation["metrics"]["exact"] == {
+        "mean": 0.9,
+        "ci95": pytest.approx([0.826, 0.945], abs=1e-3),
+        "n_items": 100,
+    }
+
+
+def test_two_runs_differ_in_inputs_and_scores(trained: Trained) -> None:
+    before, after = trained.run(day=1), trained.run(day=2)
+    trained.judged(before, wrong=range(10))
+    trained.judged(after, wrong=range(60))
+    code, out, _ = trained.records.call("runs", "diff", before[:6], after)
+    assert code == 0
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines[0].startswith(f"before {before} addition, seed 1")
+    assert lines[2:] == [
+        "learning_rate 0.001 -> 0.002",
+        "seed 1 -> 2",
+        "addition-heldout exact 0.900 -> 0.400 over 100 items",
+    ]
+    said = json.loads(trained.records.call("runs", "diff", before, after, "--json")[1])
+    assert [one["what"] for one in said["differences"]] == ["learning_rate", "seed"]
+    assert said["scores"] == [{"evalset": "addition-heldout", "metric": "exact", "before": 0.9, "after": 0.4}]
+
+
+def test_a_run_without_record_of_its_inputs_is_not_compared(trained: Trained) -> None:
+    run_id, stopped = trained.run(), trained.unfinished()
+    code, message = trained.records.refused("runs", "diff", run_id, stopped)
+    assert (code, message.partition(":")[0]) == (1, f"run {stopped} (long, stopped at 300 of 800)")
+    assert trained.records.refused("runs", "diff", run_id, run_id)[0] == 2
 
 
 def test_a_run_is_shown_by_its_name_where_no_other_has_it(trained: Trained) -> None:

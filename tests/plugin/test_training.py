@@ -79,7 +79,14 @@ def run_id(prepare: Callable[..., Prepared], registry: Registry) -> Callable[...
 
 def manifest(**changes: Any) -> RunManifest:
     values: dict[str, Any] = {"run_id": "0" * 16, "created_at": "2025-01-02T03:04:05+00:00", "dataset_key": "sums-v1"}
-    values |= {"dataset_sha256": "d", "sequences_sha256": "s", "recipe": {}, "training_config": {}, "model_config": {}}
+    values |= {
+        "inputs": {},
+        "dataset_sha256": "d",
+        "sequences_sha256": "s",
+        "recipe": {},
+        "training_config": {},
+        "model_config": {},
+    }
     values |= {part: {"name": "plain", "version": "1"} for part in ("trainer", "renderer", "tokenizer")}
     values |= {"seed": 0, "git_sha": None, "git_dirty": None, "packages": {}, "device": {}, "xla_flags": ""}
     values |= {"steps": 4, "total_steps": 4, "parameter_count": 1, "tokens": 1, "wall_seconds": 0.0}

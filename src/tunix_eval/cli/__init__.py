@@ -93,10 +93,11 @@ COMMANDS = {
         ("tunix-eval compare 3f2a9c1b 08ddf62e", "tunix-eval compare addition 'addition[style=none]' --items 10"),
     ),
     "runs": (
-        "list recorded runs and what refers to them, show one, and make room",
+        "list recorded runs, show one, say in what two differ, and make room",
         (
             "tunix-eval runs list",
             "tunix-eval runs show 3f2a9c1b",
+            "tunix-eval runs diff 3f2a9c1b 08ddf62e",
             "tunix-eval runs rm 3f2a9c1b --dry-run",
             "tunix-eval runs gc --keep 5",
         ),

@@ -1,25 +1,22 @@
-"""`tunix-eval runs`: what the artifacts directory holds, and making room in it."""
+"""`tunix-eval runs`: what the artifacts directory holds, in what runs differ, and making room."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tunix_eval.cli.inputs import NATURAL
 from tunix_eval.cli.kept_files import KeptFile, kept_files, totals, useless
-from tunix_eval.cli.kept_runs import KeptRun, kept_runs, named, sizes
+from tunix_eval.cli.kept_runs import KeptRun, kept_runs, named
 from tunix_eval.cli.recorded import open_store
-from tunix_eval.cli.terminal import columns, counted, json_lines, listed
+from tunix_eval.cli.shown_runs import age_text, as_json_lines, run_differences, shown
+from tunix_eval.cli.terminal import columns, counted, listed
 from tunix_eval.errors import ArtifactError, SpecError
 from tunix_eval.figures import bytes_text, printable
 from tunix_eval.settings import read_settings
-from tunix_eval.store import RunManifest, Store, read_eval_manifest, remove
-
-_AGES = (("day", 86_400), ("hour", 3600), ("minute", 60))
+from tunix_eval.store import Store, remove
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     lists = action("list", "list every run: state, size, age, and what refers to it")
     lists.add_argument("--json", action="store_true", help="print JSON")
-    shows = action("show", "show one run: where it comes from, its files and its evaluations")
+    shows = action("show", "show one run: its data, recipe and scores, its files, and what refers to it")
     shows.add_argument("wanted", metavar="RUN", help="id, first digits of it, or name")
     shows.add_argument("--json", action="store_true", help="print JSON")
+    differs = action("diff", "say in what two runs differ: settings, traces, libraries, machine, scores")
+    differs.add_argument("before", metavar="A", help="id, first digits of it, or name")
+    differs.add_argument("after", metavar="B", help="id, first digits of it, or name")
+    differs.add_argument("--json", action="store_true", help="print JSON")
     removes = action("rm", "remove runs, with their evaluations and checkpoints")
     removes.add_argument("runs", metavar="RUN", nargs="+", help="id, first digits of it, or name")
     deletes(removes)
@@ -65,13 +66,13 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
         raise SpecError(f"--baselines {arguments.baselines}: no such folder")
     runs = kept_runs(store, baselines, Path.cwd())
     if arguments.action == "list":
-        return (
-            _json([one.as_json() for one in runs])
-            if arguments.json
-            else _listing(runs, kept_files(store, baselines), store)
-        ), 0
+        listing = _listing(runs, kept_files(store, baselines), store)
+        return (as_json_lines([one.as_json() for one in runs]) if arguments.json else listing), 0
     if arguments.action == "show":
-        return _shown(named(arguments.wanted, runs, store), kept_files(store, baselines), as_json=arguments.json), 0
+        return shown(named(arguments.wanted, runs, store), kept_files(store, baselines), as_json=arguments.json), 0
+    if arguments.action == "diff":
+        both = (named(reference, runs, store) for reference in (arguments.before, arguments.after))
+        return run_differences(*both, as_json=arguments.json), 0
     if arguments.action == "rm":
         lines, code = _removed(_chosen(arguments.runs, runs, store), store, arguments)
     else:
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[str], int]:
     return [*_unprotected(baselines, arguments), *lines], code
 
 
-# -------------------------------------------------------------------------------------------------------- list, show
+# -------------------------------------------------------------------------------------------------------------- list
 
 
 def _listing(runs: Sequence[KeptRun], files: Sequence[KeptFile], store: Store) -> list[str]:
@@ -102,73 +103,6 @@ def _listing(runs: Sequence[KeptRun], files: Sequence[KeptFile], store: Store) -
     ]
     total = bytes_text(sum(one.size_bytes for one in runs))
     return [*columns(rows), f"{counted(len(runs), 'run')}, {total} in {printable(str(store.root))}", *held]
-
-
-def _shown(one: KeptRun, files: Sequence[KeptFile], *, as_json: bool) -> list[str]:
-    evaluations = _evaluations(one)
-    held = sizes(one.directory)
-    cached = [file for file in files if one.run_id in file.run_ids]
-    if as_json:
-        manifest = one.manifest.model_dump(mode="json") if one.manifest else None
-        more = {"sizes": held, "completions": [str(file.path) for file in cached], "manifest": manifest}
-        return _json({**one.as_json(), "evaluations": evaluations, **more})
-    rows = [
-        ("run", one.run_id),
-        ("name", one.name or "?"),
-        ("state", one.status_text),
-        ("age", f"{age_text(one.created_at)} ({one.created_at.isoformat(timespec='seconds')})"),
-        *_from_manifest(one),
-        ("size", ", ".join(f"{bytes_text(size)} {part or 'records'}" for part, size in sorted(held.items()) if size)),
-        *(("cached", text) for text in totals(cached)),
-        ("directory", str(one.directory)),
-        *(("evaluated", name) for name in evaluations),
-        *(("referred to by", text) for text in one.referred_by),
-    ]
-    return columns([(key, printable(text)) for key, text in rows])
-
-
-def _from_manifest(one: KeptRun) -> list[tuple[str, str]]:
-    manifest = one.manifest
-    if manifest is None:
-        return []
-    return [
-        ("seed", str(manifest.seed)),
-        ("steps", f"{manifest.steps:,} of {manifest.total_steps:,}, {manifest.wall_seconds:,.1f} s"),
-        *_holdout(manifest),
-        ("dataset", manifest.dataset_key),
-        ("model", f"{manifest.parameter_count:,} parameters by {manifest.trainer['name']}"),
-        ("device", f"{manifest.device['count']} {manifest.device['platform']} ({manifest.device['kind']})"),
-        ("weights", manifest.weights_sha256[:16]),
-        *([("began from", one.init_from)] if one.init_from else []),
-    ]
-
-
-def _holdout(manifest: RunManifest) -> list[tuple[str, str]]:
-    if manifest.holdout_loss is None:
-        return []
-    best = "" if manifest.best_step is None else f", of the weights of step {manifest.best_step}, the best"
-    return [("holdout", f"{manifest.holdout_loss:.4f} nats a token{best}")]
-
-
-def _evaluations(one: KeptRun) -> list[str]:
-    """Return the evalsets that a run was judged on, with the name that it was judged under."""
-    pattern = "eval_manifest.*.json"
-    paths = sorted([*one.directory.glob(pattern), *one.directory.glob(f"as/*/{pattern}")])
-    found = [read_eval_manifest(path) for path in paths]
-    return [f"{held.evalset} as {held.run_name}" for held in found if held is not None]
-
-
-def _json(value: object) -> list[str]:
-    return json_lines(json.dumps(value, indent=2))
-
-
-def age_text(then: datetime) -> str:
-    """Return how long ago a moment was, in the largest unit that fits."""
-    seconds = (datetime.now(UTC) - then).total_seconds()
-    for unit, length in _AGES:
-        if seconds >= length:
-            return counted(int(seconds // length), unit)
-    return "now"
 
 
 # ------------------------------------------------------------------------------------------------------------ rm, gc

@@ -86,6 +86,7 @@ from tunix_eval.data.tokens.sequences import (
     encode_prompt,
     encode_trace,
     encode_traces,
+    sequence_digests,
     sequences_sha256,
     stop_ids,
 )
@@ -198,6 +199,7 @@ __all__ = [
     "rejected_text",
     "scan_traces",
     "select",
+    "sequence_digests",
     "sequences_sha256",
     "split",
     "stop_ids",

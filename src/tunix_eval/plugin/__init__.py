@@ -216,7 +216,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say in one line what will happen."""
     made = config.stash.get(PLAN_KEY, None)
     told = config.get_verbosity() < 0 or config.option.tunix_plan
-    return [made.line()] if made is not None and not told else []
+    return reporting.plan_head(config, made) if made is not None and not told else []
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ import pytest
 
 from tunix_eval.errors import BaselineError, TunixEvalError
 from tunix_eval.gate import baseline_runs, needed
+from tunix_eval.plugin.again import Changes
 from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparable_baseline
 from tunix_eval.plugin.checks import checked, gate_specs, skipped
 from tunix_eval.plugin.determinism import Twice, twice_of
@@ -25,6 +26,9 @@ from tunix_eval.plugin.state import TWICE_KEY
 from tunix_eval.records import Evalset
 from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 
+_SHOWN = 3
+"""Runs of which a session says at its start why they are trained again."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -36,11 +40,18 @@ class Training:
     """Of these steps, those that an earlier session has done."""
     size: str | None
     """`0.5M parameters, about 60 MB`, where that is known."""
+    changes: Changes | None
+    """In what it differs from the newest recorded run of its name, where there is one."""
 
     def line(self, run_id: str) -> str:
         """Say what is trained, and from where."""
         steps = f"{self.steps} steps" + (f", from step {self.done} on" if self.done else "")
         return "  ".join(filter(None, (self.spec.name, run_id, steps, self.size)))
+
+    @property
+    def is_another_seed(self) -> bool:
+        """Whether nothing but its seed is new."""
+        return self.changes is not None and [one.what for one in self.changes.found] == ["seed"]
 
 
 @dataclass
@@ -84,10 +95,18 @@ class Plan:
             parts.append("plus what test bodies ask for")
         return "tunix-eval: " + "; ".join(parts)
 
+    def head(self) -> list[str]:
+        """Say in one line what will happen, and in another why a run that is recorded is trained again."""
+        again = [one for one in self.training.values() if one.changes is not None and not one.is_another_seed]
+        lines = [f"  {one.spec.name} is trained again: {one.changes}" for one in again[:_SHOWN]]
+        more = [f"  and {_count(len(again) - _SHOWN, 'run')} more, see --tunix-plan"] if len(again) > _SHOWN else []
+        return [self.line(), *lines, *more]
+
     def lines(self) -> list[str]:
         """Say line by line what will happen, for --tunix-plan."""
         lines = [self.line()]
-        lines += [f"  train  {one.line(run_id)}" for run_id, one in self.training.items()]
+        for run_id, one in self.training.items():
+            lines += [f"  train  {one.line(run_id)}", *([f"         for {one.changes}"] if one.changes else [])]
         lines += [f"  twice  {one.spec.name}  {one.steps} steps, by {node}" for node, one in self.twice.items()]
         lines += [f"  cut    {note}" for note in self.truncated]
         lines += [f"  reuse  {spec.name}  {run_id}" for run_id, spec in self.reused.items()]
@@ -260,7 +279,9 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
             _note_truncation(session, plan, spec)
             steps = identity.stop_after or session.prepared(spec).total_steps
             done = steps_done(session, spec)
-            plan.training[identity.run_id] = Training(spec, steps, done, size_text(session, spec))
+            plan.training[identity.run_id] = Training(
+                spec, steps, done, size_text(session, spec), session.changes(spec)
+            )
     plan.evalsets |= {session.library.evalset(need.evalset).name} if need.evalset else set()
     for gate in need.gates:
         evalset = gate_evalset(session, need.spec, gate, need.evalset)

@@ -17,6 +17,7 @@ from tunix_eval.data import (
     encode_prompt,
     encode_traces,
     pack,
+    sequence_digests,
     sequences_sha256,
     stop_ids,
     truncate,
@@ -256,6 +257,11 @@ class Prepared:
     def sequences_sha256(self) -> str:
         """Digest of the token ids and masks before packing."""
         return sequences_sha256(self.sequences)
+
+    @cached_property
+    def trace_digests(self) -> dict[str, str]:
+        """Trace id -> digest of its tokens, of every trace that is trained on."""
+        return sequence_digests(self.sequences)
 
     @cached_property
     def holdout_sha256(self) -> str | None:

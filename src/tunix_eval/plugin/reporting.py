@@ -53,9 +53,10 @@ class Reporter:
         """Print the plan that a worker made (all make the same), and from then on what workers say."""
         handover = _plan_handover(self.config)
         with contextlib.suppress(FileNotFoundError):
-            line = handover.read_text(encoding="utf-8")
+            lines = handover.read_text(encoding="utf-8").splitlines()
             handover.unlink()
-            say(self.config)(line)
+            for line in lines:
+                say(self.config)(line)
             self._inbox = _inbox(self.config)
 
     @pytest.hookimpl(tryfirst=True)
@@ -148,9 +149,14 @@ def session_report(rows: list[dict[str, Any]], *, shorten: Callable[[str], str])
 
 
 def publish_plan(config: pytest.Config, plan: Plan) -> None:
-    """In the first worker, leave the plan's line where the printing process finds it."""
+    """In the first worker, leave the plan's first lines where the printing process finds them."""
     if getattr(config, "workerinput", {}).get("workerid") == "gw0":
-        _plan_handover(config).write_text(plan.line(), encoding="utf-8")
+        _plan_handover(config).write_text("\n".join(plan_head(config, plan)), encoding="utf-8")
+
+
+def plan_head(config: pytest.Config, plan: Plan) -> list[str]:
+    """Return what a session says of its plan before the first test."""
+    return [with_short_paths(config, line) for line in plan.head()]
 
 
 def _plan_handover(config: pytest.Config) -> Path:

@@ -13,6 +13,7 @@ import pytest
 from tunix_eval.digest import canonical_json
 from tunix_eval.errors import ArtifactError, RunMissingError, SpecError, TrainingError
 from tunix_eval.plugin import device as devices
+from tunix_eval.plugin.again import Changes, changes
 from tunix_eval.plugin.compiled import CompiledPrograms
 from tunix_eval.plugin.device import Device
 from tunix_eval.plugin.library import Library
@@ -86,6 +87,12 @@ class Runs:
         if self.options.retrain and not self._retrained(identity.run_id).exists():
             return None
         return self.store.find_run(identity.run_id)
+
+    def changes(self, spec: RunSpec) -> Changes | None:
+        """Say in what a run that is not recorded differs from the newest recorded one of its name."""
+        identity = self.identity(spec)
+        known = self.store.find_run(identity.run_id)
+        return None if known else changes(self.prepared(spec), identity, self.store, self.root)
 
     def source(self, spec: AnySpec) -> Source:
         """Return what writes the completions that a spec judges; a run that is missing is trained.

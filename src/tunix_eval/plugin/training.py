@@ -22,6 +22,7 @@ from tunix_eval.plugin.registry import Registry
 from tunix_eval.plugin.stopping import TrainingStopped
 from tunix_eval.plugin.watch import Watch
 from tunix_eval.records import Progress, Renderer, Tokenizer, Trainer, TrainingJob, TrainingResult
+from tunix_eval.run_inputs import record_traces
 from tunix_eval.specs import OWN_TRAINER, GenerationSpec, RunSpec
 from tunix_eval.store import (
     RunManifest,
@@ -256,6 +257,7 @@ def train(
                 "gave no reason; the run is not recorded"
             )
         manifest = _manifest(prepared, identity, result, trainer, source_sha256, device, job.directory, root)
+        record_traces(job.directory, prepared.trace_digests)
     store.record_run(manifest)
     return manifest
 
@@ -303,6 +305,7 @@ def _manifest(
     git_sha, git_dirty = _git_state(root)
     return RunManifest(
         run_id=identity.run_id,
+        inputs=identity.inputs,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         dataset_key=prepared.dataset.key,
         dataset_sha256=prepared.dataset.content_sha256,
@@ -320,8 +323,8 @@ def _manifest(
         training_config=spec.training.model_dump(mode="json"),
         model=result.model_config,
         trainer={"name": trainer.name, "version": trainer.version, "source_sha256": source_sha256},
-        renderer=_part(spec.renderer, form.renderer, root),
-        tokenizer=_part(spec.tokenizer, form.tokenizer, root),
+        renderer=described_part(spec.renderer, form.renderer, root),
+        tokenizer=described_part(spec.tokenizer, form.tokenizer, root),
         truncation={
             "mode": spec.truncation,
             "dropped": len(prepared.truncated.dropped),
@@ -403,7 +406,7 @@ def notes_of(manifest: RunManifest, name: str) -> list[str]:
     return notes
 
 
-def _part(reference: str, part: Renderer | Tokenizer, root: Path) -> dict[str, str]:
+def described_part(reference: str, part: Renderer | Tokenizer, root: Path) -> dict[str, str]:
     """Return what to record of a renderer or tokenizer: what it is, and under which name or path it was found."""
     recorded = {"name": part.name, "version": part.version}
     if not is_path(reference):

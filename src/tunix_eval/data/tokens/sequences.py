@@ -189,6 +189,11 @@ def sequences_sha256(sequences: Iterable[TokenSequence]) -> str:
     return digest.hexdigest()
 
 
+def sequence_digests(sequences: Iterable[TokenSequence]) -> dict[str, str]:
+    """Return trace id -> the first 16 hex digits of the same digest over that trace alone, in order."""
+    return {sequence.trace_id: sequences_sha256([sequence])[:16] for sequence in sequences}
+
+
 def check_lengths(sequences: Sequence[TokenSequence], *, row_tokens: int, source: str) -> None:
     """Make sure that every trace fits into a row; `source` names the dataset.
 
