@@ -216,13 +216,11 @@ def test_steps_that_are_skipped_are_told_and_leave_finite_weights(make_job):
     result = train(job)
     lines = lines_of(job)
     assert result.steps == 20
-    assert result.skipped_steps == tuple(line.step for line in lines if line.skipped)
-    assert 1 not in result.skipped_steps
-    assert 20 in result.skipped_steps
+    assert result.skipped_steps == tuple(line.step for line in lines if line.skipped) == tuple(range(2, 21))
     for raw in map(json.loads, (job.directory / "metrics.jsonl").read_text().splitlines()):
         assert raw.get("skipped", False) == (raw["step"] in result.skipped_steps)
-        if "skipped" in raw:
-            assert raw["loss"] is None or raw["grad_norm"] is None
+        # Weights of 1e30 write every token alike: it is the gradient that is not finite, and it alone is null.
+        assert (raw["loss"] is None, raw["grad_norm"] is None) == (False, raw["step"] > 1)
     final = restore(job.directory / "checkpoint-final", {"params": abstract_params(CONFIG)})["params"]
     assert all(np.isfinite(array).all() for array in final.values())
 

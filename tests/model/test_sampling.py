@@ -51,6 +51,19 @@ def test_top_k_keeps_the_likeliest_and_what_is_as_likely_as_the_last_of_them(log
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("top", [1.0, -1.0, 4.0, -40.0, 0.0, 1e-20, -1e-20, 3e38, 0.1])
+def test_logits_one_ulp_apart_are_told_apart(top):
+    """The cut falls between neighbouring floats: of a run of them, top-k keeps exactly the k largest."""
+    row = [np.float32(top)]
+    for _ in range(4):
+        row.append(np.nextafter(row[-1], np.float32(-np.inf)))
+    # XLA's CPU programs take what is smaller than the least normal number for 0.
+    row = [one for one in row if one == 0 or abs(one) >= np.finfo(np.float32).tiny]
+    for k in range(1, len(row) + 1):
+        found = np.isfinite(filter_logits(np.array([row[::-1]]), jnp.float32(1.0), filters(top_k=k)))[0, ::-1]
+        np.testing.assert_array_equal(found, np.arange(len(row)) < k)
+
+
 # Shares that no sum of these probabilities comes near, so that rounding decides nothing.
 shares = st.floats(0.01, 0.99)
 

@@ -297,10 +297,12 @@ def test_what_has_no_weight_is_not_learned_and_what_has_some_is(make_job):
     assert lines_of(job)[-1].loss < 0.05
     model = FlaxTrainer().load(job, "final")
     written = model.generate([np.array([BOS, 3], np.int32)], GenerationSpec(max_new_tokens=1, rows=1), stop_ids=(EOS,))
-    assert written == [Generation((), "stop")] or written[0].ids != (4,)
-    logprobs = model.token_logprobs([np.array([BOS, 3, 4, EOS], np.int32)])[0]
-    assert logprobs[2] > math.log(0.9)
-    assert logprobs[1] < math.log(0.5)
+    # The stop is all that it learned: it writes it in place of the digit, which is less likely than before training.
+    assert written == [Generation((), "stop")]
+    rows = [np.array([BOS, 3, 4, EOS], np.int32)]
+    before, after = FlaxTrainer().load(job, "initial").token_logprobs(rows)[0], model.token_logprobs(rows)[0]
+    assert after[2] > math.log(0.9) > before[2]
+    assert after[1] < before[1] - 1
 
 
 def test_one_weight_for_all_is_the_loss_without_weights_at_any_scale(make_job):
