@@ -17,6 +17,7 @@ SECTIONS = {
     "opened by the prompt": "{}\n</think>\n",
     "opened twice": "<think>so <think>{}</think>\n",
     "nested": "<think>so <think>x</think>\n{}\n</think>\n",
+    "an attribute": '<think effort="low">{}</think>\n',
     "upper case": "<THINK>{}</Think >\n",
     "a mark is named": "<think>I end with `</think>`: {}</think>\n",
     "thinking": "<thinking>{}</thinking>\n",
@@ -82,6 +83,14 @@ def test_a_prompt_that_opens_the_thinking_is_known():
         assert (found.answer, found.status, set(values.values())) == (None, "truncated", {0.0})
     found, _ = scores(f"{DRAFT}</think>\n12", ANSWER_RULES["text"], opened=True)
     assert (found.answer, found.said) == ("12", "\n\n12")
+
+
+def test_a_reply_of_nothing_that_was_cut_is_truncated():
+    """As servers give it where the thinking, which they keep apart, took all tokens."""
+    for rule in ANSWER_RULES.values():
+        found, values = scores("", rule, stop_reason="length")
+        assert (found.answer, found.status, set(values.values())) == (None, "truncated", {0.0})
+        assert scores(" \n", rule)[0].status in {"none", "unclosed"}
 
 
 def test_a_run_file_says_what_thinking_is():

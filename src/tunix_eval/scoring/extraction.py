@@ -40,9 +40,9 @@ def extract(
 def _extract(
     text: str, rule: AnswerRule, stop_reason: Literal["stop", "length"], thinking: Thinking
 ) -> tuple[str | None, ExtractionStatus]:
-    said, cut = blanked(text, thinking.spans), stop_reason == "length"
-    if thinking.open:
+    if thinking.close:
         return None, "truncated"
+    said, cut = blanked(text, thinking.spans) if thinking.spans else text, stop_reason == "length"
     if rule.kind == "last_number":
         number = None if cut else last_number(said)
         if number is None:
