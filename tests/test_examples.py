@@ -66,7 +66,8 @@ def session(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_quickstart_learns_and_reasoning_helps(quickstart: Path) -> None:
-    cold = session(quickstart, "test_short.py", "--tunix-train", "--tunix-update-baselines", "-k", "not warm")
+    update = ("--tunix-update-baselines", "--tunix-baseline-runs", "1")
+    cold = session(quickstart, "test_short.py", "--tunix-train", *update, "-k", "not warm")
     assert cold.returncode == 0, cold.stdout
     assert "passed  better" in cold.stdout
     assert "passed  no_worse" in cold.stdout

@@ -45,6 +45,17 @@ def p_text(p: float) -> str:
     return f"{p:.{min(4, max(2, 1 - math.floor(math.log10(p))))}f}"
 
 
+def clock_text(seconds: float) -> str:
+    """Write a length of time: minutes and seconds, with hours where there are any.
+
+    >>> clock_text(9.6), clock_text(80), clock_text(7384)
+    ('0:10', '1:20', '2:03:04')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def bytes_text(count: float) -> str:
     """Write a number of bytes.
 

@@ -14,7 +14,7 @@ import pytest
 from tunix_eval.cli import main
 from tunix_eval.data import make_evalset
 from tunix_eval.digest import sha256_text
-from tunix_eval.gate import BaselineRun, baseline_text, make_baseline
+from tunix_eval.gate import RunOrigin, baseline_text, make_baseline
 from tunix_eval.records import EvalItem, Evalset, ScoredItem
 from tunix_eval.scoring import (
     ANSWER_RULES,
@@ -132,7 +132,7 @@ class Records:
         for run_id in run_ids:
             held = read_eval_manifest(self.directory(run_id) / f"eval_manifest.{evalset}.json")
             assert held is not None
-            source = BaselineRun(
+            source = RunOrigin(
                 run_id=run_id, seed=held.seed, weights_sha256=held.weights_sha256, packages={}, device={}
             )
             runs.append((source, read_eval(self.directory(run_id) / f"eval_after.{evalset}.jsonl")))

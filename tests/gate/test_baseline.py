@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from tunix_eval.errors import BaselineError
 from tunix_eval.gate import (
     Baseline,
-    BaselineMetric,
-    BaselineRun,
+    RunOrigin,
     baseline_runs,
     baseline_text,
+    check_answered,
     check_comparable,
+    check_equal_scores,
+    completions_sha256,
     describe_change,
     make_baseline,
     read_baseline,
@@ -29,7 +31,7 @@ SCORERS = {"exact": ("e" * 64, False), "answer_nll": ("n" * 64, True)}
 
 
 def provenance(seed):
-    return BaselineRun(
+    return RunOrigin(
         run_id=f"run{seed}",
         seed=seed,
         weights_sha256=f"{seed}" * 64,
@@ -38,29 +40,41 @@ def provenance(seed):
     )
 
 
+def scored_item(item_id, scores, answer="a", repeat=0):
+    return ScoredItem(
+        item=EvalItem(id=item_id, prompt="p", expected_answer="a"),
+        completion=Completion(
+            item_id=item_id, text="a", answer=answer, status="ok", stop_reason="stop", tokens=1, repeat=repeat
+        ),
+        scores=scores,
+    )
+
+
 def scored(values):
     """Scored items i0, i1, ... with (exact, answer_nll) each."""
     return [
-        ScoredItem(
-            item=EvalItem(id=f"i{index}", prompt="p", expected_answer="a"),
-            completion=Completion(item_id=f"i{index}", text="a", answer="a", status="ok", stop_reason="stop", tokens=1),
-            scores={"exact": Score(exact), "answer_nll": Score(nll)},
-        )
+        scored_item(f"i{index}", {"exact": Score(exact), "answer_nll": Score(nll)})
         for index, (exact, nll) in enumerate(values)
     ]
 
 
+def made(runs, **changed):
+    """A baseline of runs with their scored items."""
+    known = {
+        "run_name": "addition",
+        "evalset": "heldout",
+        "evalset_sha256": "s" * 64,
+        "prompts_sha256": "p" * 64,
+        "scorers": SCORERS,
+        "created_at": NOON,
+    }
+    return make_baseline(runs=runs, **(known | changed))
+
+
 def baseline(*columns, created_at=NOON, scorers=SCORERS, prompts="p" * 64):
     columns = columns or ([(1.0, 0.25), (0.0, 3.5)], [(1.0, 0.125), (1.0, 2.0)])
-    return make_baseline(
-        run_name="addition",
-        evalset="heldout",
-        evalset_sha256="s" * 64,
-        prompts_sha256=prompts,
-        scorers=scorers,
-        runs=[(provenance(seed), scored(values)) for seed, values in enumerate(columns)],
-        created_at=created_at,
-    )
+    runs = [(provenance(seed), scored(values)) for seed, values in enumerate(columns)]
+    return made(runs, created_at=created_at, scorers=scorers, prompts_sha256=prompts)
 
 
 def refusal(held, **changed):
@@ -100,23 +114,28 @@ values = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 @settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1), st.tuples(values, values), min_size=1, max_size=5), st.text())
 def test_any_ids_scores_and_names_survive_the_file(tmp_path_factory, scores, name):
-    one = baseline().model_copy(
-        update={
-            "run_name": name,
-            "metrics": {"m": BaselineMetric(scorer_sha256="x", lower_is_better=False, scores=scores)},
-        }
+    columns = [
+        [scored_item(item_id, {"m": Score(row[index])}) for item_id, row in scores.items()] for index in range(2)
+    ]
+    one = made(
+        [(provenance(seed), items) for seed, items in enumerate(columns)],
+        run_name=name,
+        scorers={"m": ("m" * 64, False)},
     )
     path = tmp_path_factory.mktemp("baseline") / "b.json"
     path.write_text(baseline_text(one), encoding="utf-8")
     assert read_baseline(path) == one
 
 
-def test_one_changed_score_changes_one_line(path):
+def test_one_changed_score_changes_its_line_and_its_runs_digest():
     changed = baseline([(1.0, 0.25), (0.0, 3.5)], [(1.0, 0.125), (0.0, 2.0)])
     old, new = baseline_text(baseline()).splitlines(), baseline_text(changed).splitlines()
-    assert [(a, b) for a, b in zip(old, new, strict=True) if a != b] == [
-        ('        "i1": [0, 1]', '        "i1": [0, 0]')
-    ]
+    differing = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+    assert differing[0] == ('        "i1": [0, 1]', '        "i1": [0, 0]')
+    digests = {one.runs[1].scores_sha256["exact"] for one in (baseline(), changed)}
+    assert len(digests) == 2
+    assert {line.split('"')[3] for line in differing[1]} == digests
+    assert len(differing) == 2
 
 
 def test_the_runs_of_a_baseline_carry_their_own_scores():
@@ -174,8 +193,9 @@ def test_a_baseline_of_the_same_making_is_comparable():
 def test_a_baseline_made_with_something_else_never_passes(changed, named):
     assert refusal(baseline(), **changed) == (
         f"baselines/addition/heldout.json: made with {named}; "
-        "run `pytest --tunix-train --tunix-update-baselines` to replace it"
+        "run `pytest --tunix-train --tunix-update-baselines` to replace it; it keeps its 2 runs"
     )
+    assert "run `pytest --tunix-update-baselines` to replace it" in refusal(baseline(), **changed, trains=False)
 
 
 # --------------------------------------------------------------------------------------------------------------- files
@@ -191,8 +211,13 @@ def broken(path, text):
 
 
 def test_a_missing_baseline_says_how_to_make_it(path):
-    with pytest.raises(BaselineError, match=r"no such baseline; run `pytest --tunix-train --tunix-update-baselines`"):
+    with pytest.raises(BaselineError) as trained:
         read_baseline(path)
+    advice = "run `pytest --tunix-train --tunix-update-baselines` to make one of 5 training seeds"
+    assert str(trained.value) == f"{path}: no such baseline; {advice}"
+    with pytest.raises(BaselineError) as judged:
+        read_baseline(path, trains=False)
+    assert str(judged.value) == f"{path}: no such baseline; run `pytest --tunix-update-baselines` to make one"
 
 
 def test_a_directory_is_no_baseline(path):
@@ -252,7 +277,7 @@ def test_an_inconsistent_baseline_names_what_is_wrong(path, old, new, said):
     assert old in text
     message = broken(path, text.replace(old, new, 1))
     assert said in message
-    assert "--tunix-update-baselines` to replace it" in message
+    assert "--tunix-update-baselines --tunix-baseline-runs 2` to replace it" in message
 
 
 @pytest.mark.parametrize(
@@ -264,7 +289,8 @@ def test_an_inconsistent_baseline_names_what_is_wrong(path, old, new, said):
     ids=["deep", "long"],
 )
 def test_json_that_python_cannot_hold_is_one_line(path, text, said):
-    assert broken(path, text) == f": {said}; run `pytest --tunix-train --tunix-update-baselines` to replace it"
+    command = "run `pytest --tunix-train --tunix-update-baselines --tunix-baseline-runs 5`"
+    assert broken(path, text) == f": {said}; {command} to replace it"
 
 
 def test_a_format_version_that_is_true_is_no_version(path):
@@ -275,6 +301,95 @@ def test_a_format_version_that_is_true_is_no_version(path):
 @pytest.mark.parametrize("text", ["[]", "null", "3", '{"format_version": "2"}'])
 def test_other_json_is_no_baseline(path, text):
     assert "to replace it" in broken(path, text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "run", "metric"),
+    [
+        ('"i1": [0, 1]', '"i1": [1, 1]', "run0", "exact"),
+        ('"i1": [0, 1]', '"i1": [0, 0]', "run1", "exact"),
+        ('"i1": [3.5, 2]', '"i1": [3.5, 2.1]', "run1", "answer_nll"),
+        ('"i1": [3.5, 2]', '"i1": [null, 2]', "run0", "answer_nll"),
+        ('"run_id": "run1"', '"run_id": "run7"', "run7", "answer_nll"),
+        ('"seed": 1', '"seed": 7', "run1", "answer_nll"),
+        (f'"weights_sha256": "{"1" * 64}"', f'"weights_sha256": "{"2" * 64}"', "run1", "answer_nll"),
+        ('"answered": 2', '"answered": 1', "run0", "answer_nll"),
+        ('"made_with_sha256": "', '"made_with_sha256": "0', "run0", "answer_nll"),
+        (', "exact": "', ', "exakt": "', "run0", "exact"),
+    ],
+)
+def test_a_changed_line_names_run_and_metric(path, old, new, run, metric):
+    """Whatever is taken from another baseline: a score, a run, or what the scores were made with."""
+    text = baseline_text(baseline())
+    text = text.replace('",\n        "exact": "', '", "exact": "')
+    assert old in text
+    message = broken(path, text.replace(old, new, 1))
+    assert f": the scores of run {run} under {metric} are not what was written with it: a line was changed" in message
+    assert (
+        "restore it from git, or run `pytest --tunix-train --tunix-update-baselines --tunix-baseline-runs 2`" in message
+    )
+
+
+def test_scores_of_another_evalset_or_scorer_do_not_pass_by_their_digests(path):
+    """One branch's digests beside the other branch's runs and scores."""
+    for old in (f'"prompts_sha256": "{"p" * 64}"', f'"scorer_sha256": "{"n" * 64}"'):
+        path.write_text(baseline_text(baseline()).replace(old, old[:-3] + '00"', 1))
+        held = read_baseline(path)
+        assert "run run0 was not made with the evalset, prompts and scorers that the file names" in refusal(
+            held, prompts_sha256=held.prompts_sha256
+        )
+
+
+def test_equal_completions_have_equal_scores():
+    """Under equal weights too: a scorer that changed without its version, or a baseline made by hand."""
+    held = baseline()
+    written = held.runs[0].completions_sha256
+    assert written == completions_sha256(scored([(0.0, 0.0), (0.0, 0.0)]))
+    items = scored([(1.0, 0.25), (1.0, 3.5)])
+    current = run_scores(items, "exact", run_id="mine", seed=0, weights_sha256="0" * 64)
+    with pytest.raises(
+        BaselineError, match=r"^b\.json: run run0 has .* for 1 of 2 items \(i1: 0\.0, now 1\.0\); restore"
+    ):
+        check_equal_scores(held, "exact", current, written, path="b.json")
+    # Other generation settings let the same weights write something else: that is compared.
+    check_equal_scores(held, "exact", current, "another", path="b.json")
+    other = msgspec.structs.replace(current, weights_sha256="9" * 64)
+    check_equal_scores(held, "exact", other, written, path="b.json")
+
+
+# ----------------------------------------------------------------------------------------------------------- answers
+
+
+def unanswered(values, answered=0):
+    items = [
+        scored_item(f"i{index}", {"m": Score(value)}, answer="a" if index < answered else None)
+        for index, value in enumerate(values)
+    ]
+    return made([(provenance(0), items)], scorers={"m": ("m" * 64, False)})
+
+
+@pytest.mark.parametrize(
+    ("values", "answered", "bounds", "refused"),
+    [
+        ([0.0] * 100, 0, (0.0, 1.0), True),
+        ([0.0] * 96 + [1.0] * 4, 4, (0.0, 1.0), True),
+        ([0.0] * 95 + [1.0] * 5, 5, (0.0, 1.0), False),
+        ([0.0] * 100, 5, (0.0, 1.0), False),
+        ([0.0] * 100, 0, None, True),
+        # contains, which takes the whole reply.
+        ([1.0] * 100, 0, (0.0, 1.0), False),
+        ([1.0, 0.0] * 50, 0, (0.0, 1.0), False),
+    ],
+)
+def test_a_baseline_without_answers_is_refused(values, answered, bounds, refused):
+    held = unanswered(values, answered)
+    if not refused:
+        return check_answered(held, "m", bounds=bounds, where="b.json", advice="do this")
+    with pytest.raises(BaselineError) as caught:
+        check_answered(held, "m", bounds=bounds, where="b.json", advice="do this")
+    said = f"b.json: {answered} of 100 replies have an answer, so that a gate on m could not fail; do this"
+    assert str(caught.value) == said
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------------- changes

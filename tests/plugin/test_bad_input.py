@@ -363,7 +363,7 @@ def test_a_missing_baseline_fails_before_anything_is_trained_for_it(project: Pro
 
 def with_baseline(project: Project) -> Path:
     project.test(NO_WORSE)
-    project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=1)
+    project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1").assert_outcomes(passed=1)
     return project.path / "baselines" / "words" / "word-ending-heldout.json"
 
 
@@ -430,7 +430,9 @@ def test_many_mistakes_in_one_session_are_each_one_line_under_xdist(project: Pro
         tests += run_file(f"damaged{number}", RUN_FILE) + NO_WORSE.replace("test_gate", f"test_damaged_{number}")
         messages.append(message)
     project.write("test_all.py", f"import pytest\n{tests}")
-    project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=len(BASELINE_DAMAGE))
+    project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1").assert_outcomes(
+        passed=len(BASELINE_DAMAGE)
+    )
     for number, (old, new, _) in enumerate(BASELINE_DAMAGE):
         path = project.path / "baselines" / f"damaged{number}" / "word-ending-heldout.json"
         path.write_text(re.sub(old, new, path.read_text()))

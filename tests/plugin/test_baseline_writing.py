@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from projects import RUN_FILE, Project
 
-UPDATE = ("--tunix-train", "--tunix-update-baselines")
+UPDATE = ("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1")
 TWO_GATES = """
 @pytest.mark.tunix_gate("no_worse", metric="exact")
 def test_no_worse(tunix_gate):
@@ -130,7 +130,7 @@ def test_a_foreign_or_missing_run_is_refused(
     for old, new in change.items():
         text = text.replace(old, new)
     gated.write("words.toml", text)
-    result = gated.run(*UPDATE, *named(seeds if change else ["ffff"]))
+    result = gated.run("--tunix-update-baselines", *named(seeds if change else ["ffff"]))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([message])
     assert not (gated.path / BASELINE).exists()
@@ -139,7 +139,7 @@ def test_a_foreign_or_missing_run_is_refused(
 def test_a_truncated_run_is_no_baseline(gated: Project) -> None:
     gated.run("--tunix-train", "--tunix-max-steps", "5", "-k", "card").assert_outcomes(passed=1, deselected=2)
     (path,) = gated.manifests()
-    result = gated.run("--tunix-update-baselines", *UPDATE, *named([path.parent.name]))
+    result = gated.run("--tunix-update-baselines", *named([path.parent.name]))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*stopped at 5 of 22 steps; a truncated run is no baseline*"])
 

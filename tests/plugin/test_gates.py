@@ -130,7 +130,7 @@ def test_the_same_weights_are_compared_item_by_item(retrained: Project) -> None:
 
 def test_an_undecided_gate_is_no_pass_and_fails_where_one_is_required(project: Project) -> None:
     project.test(GATE)
-    project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=1)
+    project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1").assert_outcomes(passed=1)
     project.write("words.toml", RUN_FILE.replace("order = 8", "order = 1"))
     result = project.run("--tunix-train", "-rs")
     result.assert_outcomes(skipped=1)
@@ -147,7 +147,7 @@ def test_an_undecided_gate_is_no_pass_and_fails_where_one_is_required(project: P
 
 def test_a_run_of_a_gpu_says_so_in_its_verdict_and_records_and_keeps_its_id(project: Project) -> None:
     project.test(GATE)
-    project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=1)
+    project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1").assert_outcomes(passed=1)
     assert verdict(project)["notes"] == ["same weights as baseline run " + str(verdict(project)["run_id"])]
     (path,) = project.manifests()
     manifest = json.loads(path.read_text())

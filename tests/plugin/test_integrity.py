@@ -295,7 +295,7 @@ def test_a_truncated_session_plans_no_run_for_a_baseline_that_it_does_not_write(
 def test_a_damaged_baseline_is_replaced_only_with_a_number_of_runs(project: Project, damage: str) -> None:
     project.test(NO_WORSE + RUN_TEST)
     update = ("--tunix-train", "--tunix-update-baselines")
-    project.run(*update).assert_outcomes(passed=2)
+    project.run(*update, "--tunix-baseline-runs", "1").assert_outcomes(passed=2)
     path = project.path / "baselines" / "words" / "word-ending-heldout.json"
     path.write_text(damage)
     result = project.run(*update)

@@ -167,7 +167,7 @@ def test_settings_name_the_directories(project: Project) -> None:
     project.test(
         "@pytest.mark.tunix_gate('no_worse', metric='exact')\ndef test_gate(tunix_gate):\n    tunix_gate.check()\n"
     )
-    project.run("--tunix-train", "--tunix-update-baselines").assert_outcomes(passed=1)
+    project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1").assert_outcomes(passed=1)
     assert (project.path / "committed" / "words" / "word-ending-heldout.json").is_file()
     assert list(project.path.glob("out/runs/*/run_manifest.json"))
 

@@ -10,7 +10,9 @@ NO_WORSE = '\n[[gates]]\nrule = "no_worse"\nmetric = "prefix"\n'
 
 def test_a_named_run_file_is_collected_as_items(project: Project, workers: tuple[str, ...]) -> None:
     project.write("words.toml", RUN_FILE + GATES + NO_WORSE)
-    result = project.run("--tunix-train", "--tunix-update-baselines", "words.toml", "-v", *workers)
+    result = project.run(
+        "--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1", "words.toml", "-v", *workers
+    )
     result.assert_outcomes(passed=6)
     for name in ("data", "format", "train", "eval[[]word-ending-heldout[]]", "gate[[]at_least-exact[]]"):
         result.stdout.fnmatch_lines_random([f"*words.toml::{name}*"])

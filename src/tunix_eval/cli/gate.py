@@ -24,7 +24,17 @@ from tunix_eval.cli.terminal import json_lines
 from tunix_eval.data import file_stem
 from tunix_eval.errors import ArtifactError, SpecError, unknown_name
 from tunix_eval.figures import printable
-from tunix_eval.gate import baseline_runs, check_comparable, corrected, decide, read_baseline
+from tunix_eval.gate import (
+    baseline_runs,
+    check_answered,
+    check_comparable,
+    check_equal_scores,
+    completions_sha256,
+    corrected,
+    decide,
+    read_baseline,
+    update_command,
+)
 from tunix_eval.records import RunScores, SessionReport, Verdict
 from tunix_eval.report import session_table, verdicts_json
 from tunix_eval.run_files import read_run_file, run_file_path
@@ -191,7 +201,7 @@ def _verdict(
     scorer = first.manifest.scorers[gate.metric]
     reference = [one.scores(gate.metric) for one in others]
     if gate.value is None and not others:
-        reference = _baseline(first, gate.metric, arguments)
+        reference = _baseline(current, gate.metric, arguments)
     scores = [one.scores(gate.metric) for one in current]
 
     def fresh(count: int) -> list[RunScores]:
@@ -227,12 +237,13 @@ def _check_retrainings(current: Sequence[Evaluation], metric: str) -> None:
         raise SpecError(f"two runs have the seed {twice[0]}; each run that is gated together needs a seed of its own")
 
 
-def _baseline(first: Evaluation, metric: str, arguments: argparse.Namespace) -> list[RunScores]:
+def _baseline(current: Sequence[Evaluation], metric: str, arguments: argparse.Namespace) -> list[RunScores]:
     """Return the baseline's runs, checked to be made with the same prompts, evalset and scorer."""
-    held = first.manifest
+    first, held = current[0], current[0].manifest
     folder = Path(arguments.baselines or read_settings(Path.cwd()).baselines)
     path = folder / held.run_name / f"{held.evalset}.json"
-    baseline = read_baseline(path)
+    trains = held.source == "training"
+    baseline = read_baseline(path, trains=trains)
     scorer = held.scorers[metric]
     check_comparable(
         baseline,
@@ -243,5 +254,13 @@ def _baseline(first: Evaluation, metric: str, arguments: argparse.Namespace) -> 
         item_ids=sorted({one.completion.item_id for one in first.scored}),
         path=path,
         lower_is_better=scorer.lower_is_better,
+        trains=trains,
     )
+    advice = f"say in the run file where the answer stands (answer = ..), then {update_command(trains=trains)}"
+    low, high = scorer.bounds or (None, None)
+    bounds = None if low is None or high is None else (low, high)
+    check_answered(baseline, metric, bounds=bounds, where=path, advice=advice)
+    for one in current:
+        written = completions_sha256(one.scored)
+        check_equal_scores(baseline, metric, one.scores(metric), written, path=path, trains=trains)
     return baseline_runs(baseline, metric)

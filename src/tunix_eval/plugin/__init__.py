@@ -213,7 +213,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say in one line what will happen."""
+    """Say what will happen, and which tests cannot run, before anything is trained."""
     made = config.stash.get(PLAN_KEY, None)
     told = config.get_verbosity() < 0 or config.option.tunix_plan
     return reporting.plan_head(config, made) if made is not None and not told else []

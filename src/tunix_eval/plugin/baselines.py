@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tunix_eval.digest import sha256_text
 from tunix_eval.errors import BaselineError, SpecError
 from tunix_eval.gate import (
+    DEFAULT_RUNS,
+    NEARLY_NONE,
     Baseline,
-    BaselineRun,
+    RunOrigin,
     baseline_text,
+    check_answered,
     check_comparable,
     describe_change,
     make_baseline,
     read_baseline,
     same_content,
+    update_command,
 )
+from tunix_eval.plugin.evaluation import Evaluation
 from tunix_eval.plugin.prepare import prompts_sha256
-from tunix_eval.plugin.rows import Note
+from tunix_eval.plugin.rows import BaselineRow, Note
 from tunix_eval.plugin.session import Session
-from tunix_eval.plugin.sources import Source
-from tunix_eval.records import Evalset
-from tunix_eval.scoring import scorer_digest
+from tunix_eval.plugin.sources import PredictionsFile, Source
+from tunix_eval.records import Completion, Evalset, Scorer
+from tunix_eval.scoring import better_rules, rules_that_find, scorer_digest
 from tunix_eval.specs import AnySpec, RunSpec
 from tunix_eval.store import EvalManifest, RunManifest, Store, write_atomic, writing
 
@@ -36,10 +44,17 @@ def comparable_baseline(session: Session, spec: AnySpec, evalset: Evalset, metri
     """Read a baseline and check that it was made with the same prompts, evalset and scorer.
 
     Raises:
-        BaselineError: it is missing, damaged or foreign.
+        BaselineError: it is missing, damaged, foreign, or of replies without an answer.
     """
-    path = baseline_path(session, spec, evalset)
-    baseline = read_baseline(path)
+    return _comparable(session, spec, evalset, metric, baseline_path(session, spec, evalset))
+
+
+def _comparable(
+    session: Session, spec: AnySpec, evalset: Evalset, metric: str, file: Path, path: Path | None = None
+) -> Baseline:
+    """Read a baseline from a file, which may be the copy of another path, and check it."""
+    path, trains = path or file, isinstance(spec, RunSpec)
+    baseline = read_baseline(file, trains=trains)
     scorer = session.scorer(spec, metric)
     check_comparable(
         baseline,
@@ -50,8 +65,17 @@ def comparable_baseline(session: Session, spec: AnySpec, evalset: Evalset, metri
         item_ids=[str(item.id) for item in evalset.items],
         path=path,
         lower_is_better=scorer.lower_is_better,
+        trains=trains,
     )
+    advice = f"say in the run file where the answer stands (answer = ..), then {update_command(trains=trains)}"
+    check_answered(baseline, metric, bounds=bounds_of(scorer), where=path, advice=advice)
     return baseline
+
+
+def bounds_of(scorer: Scorer) -> tuple[float, float] | None:
+    """Return the least and the greatest value of a metric, where its scorer declares them."""
+    bounds: tuple[float, float] | None = getattr(scorer, "bounds", None)
+    return bounds
 
 
 def _prompts_sha256(session: Session, spec: AnySpec, evalset: Evalset) -> str:
@@ -61,9 +85,23 @@ def _prompts_sha256(session: Session, spec: AnySpec, evalset: Evalset) -> str:
     return session.source(spec).prompts_sha256(evalset)
 
 
-def update_baseline(session: Session, spec: AnySpec, evalset: Evalset) -> None:
-    """Write the baseline of a run and an evalset from the runs that it shall hold, unless nothing changed."""
+@dataclass(frozen=True)
+class Update:
+    """A baseline that a session wrote or found as it should be, and what it was before the session."""
+
+    baseline: Baseline
+    before: Baseline | None
+    """None where there was none, or one with which nothing can be compared."""
+
+
+def update_baseline(session: Session, spec: AnySpec, evalset: Evalset, metric: str) -> Update:
+    """Write the baseline of a run and an evalset from the runs that it shall hold, unless nothing changed.
+
+    Raises:
+        BaselineError: nearly no reply has an answer, so that a gate on the metric could never fail.
+    """
     path = baseline_path(session, spec, evalset)
+    copy = session.directory / "replaced_baselines" / spec.name / path.name
     with session.store.lock(f"baseline-{sha256_text(str(path))[:16]}"):
         sources = baseline_sources(session, spec, evalset)
         scorers = session.scorers(spec)
@@ -77,16 +115,77 @@ def update_baseline(session: Session, spec: AnySpec, evalset: Evalset) -> None:
                 name: (scorer_digest(one, spec.answer, spec.thinking), one.lower_is_better)
                 for name, one in scorers.items()
             },
-            runs=[(_provenance(one), found.scored) for one, found in zip(sources, evaluations, strict=True)],
+            runs=[(_origin(one), found.scored) for one, found in zip(sources, evaluations, strict=True)],
             created_at=datetime.now(UTC).replace(microsecond=0),
         )
-        try:
-            old = _held_baseline(path)
-        except BaselineError:
-            old = None
-        if not same_content(old, new):
-            write_atomic(path, baseline_text(new), place=_place_for(path, session.store))
-            session.rows += [Note(line) for line in (f"wrote {path}", *describe_change(old, new))]
+        _refuse_unanswered(new, metric, scorers[metric], sources, evaluations)
+        if not copy.exists():
+            # What the session found, for the gates that are decided after the first one has replaced it.
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                shutil.copyfile(path, copy)
+            else:
+                copy.touch()
+        _write(session, path, new)
+    if not copy.stat().st_size:
+        return Update(new, None)
+    try:
+        return Update(new, _comparable(session, spec, evalset, metric, copy, path))
+    except BaselineError as error:
+        reason = str(error).removeprefix(f"{copy}: ").removeprefix(f"{path}: ").partition(";")[0]
+        session.rows.append(Note(f"{path}: what it held cannot be compared with: {reason}"))
+        return Update(new, None)
+
+
+def _write(session: Session, path: Path, new: Baseline) -> None:
+    """Write a baseline and say what changes."""
+    try:
+        old = _held_baseline(path)
+    except BaselineError:
+        old = None
+    if same_content(old, new):
+        session.rows.append(BaselineRow(str(path), "unchanged"))
+        return
+    write_atomic(path, baseline_text(new), place=_place_for(path, session.store))
+    session.rows.append(BaselineRow(str(path), "written"))
+    session.rows += [Note(line) for line in (f"wrote {path}", *describe_change(old, new))]
+
+
+def _refuse_unanswered(
+    new: Baseline, metric: str, scorer: Scorer, sources: Sequence[Source], evaluations: Sequence[Evaluation]
+) -> None:
+    """Refuse to write a baseline of replies in which the answer is looked for in a wrong place.
+
+    Raises:
+        BaselineError: naming the rule that finds answers in these replies.
+    """
+    completions = [scored.completion for one in evaluations for scored in one.scored]
+    where, source, bounds = f"{new.run_name} on {new.evalset}", sources[0], bounds_of(scorer)
+    check_answered(new, metric, bounds=bounds, where=where, advice=_where_answers_are(source, completions))
+    worst = bounds and bounds[1 if scorer.lower_is_better else 0]
+    if worst is None or source.rule.open or source.rule.kind != "mark" or not rules_that_find(completions, whole=False):
+        return
+    values = [value for row in new.metrics[metric].scores.values() for value in row]
+    if sum(value == worst for value in values) > (1 - NEARLY_NONE) * len(values):
+        raise BaselineError(
+            f"{where}: (nearly) no reply has another {metric} than {worst:g}, so that a gate on it could not fail; "
+            f"{_where_answers_are(source, completions)}"
+        )
+
+
+def _where_answers_are(source: Source, completions: Sequence[Completion]) -> str:
+    """Say which rule looked for answers, and which one finds some."""
+    mark = "text" if isinstance(source, PredictionsFile) else f"{source.rule.open or source.rule.kind} (the style's)"
+    said = [f"no baseline is written. The answer rule is {source.spec.answer or mark}"]
+    cut, total = sum(one.stop_reason == "length" for one in completions), len(completions)
+    if 2 * cut > total:
+        said.append(f"{cut:,} of {total:,} replies were cut, raise max_new_tokens")
+    if found := better_rules(completions):
+        rule = next(iter(rules_that_find(completions)))
+        said.append(f'{found}: write answer = "{rule}" in the run file or the marker')
+    elif 2 * cut <= total:
+        said.append("no other rule finds answers in most of them")
+    return "; ".join(said)
 
 
 def _place_for(path: Path, store: Store) -> Path | None:
@@ -130,7 +229,7 @@ def baseline_specs(session: Session, spec: AnySpec, evalset: Evalset) -> list[An
             old = _held_baseline(path)
         except BaselineError as error:
             raise BaselineError(f"{error}; say with --tunix-baseline-runs how many runs it shall hold") from None
-        count = len(old.runs) if old else 1
+        count = len(old.runs) if old else DEFAULT_RUNS
     return [spec.model_copy(update={"seed": spec.seed + offset}) for offset in range(count)]
 
 
@@ -182,8 +281,8 @@ def _passed_over(session: Session, spec: RunSpec, evalset: Evalset, named: set[s
     ]
 
 
-def _provenance(source: Source) -> BaselineRun:
-    return BaselineRun(
+def _origin(source: Source) -> RunOrigin:
+    return RunOrigin(
         run_id=source.run_id,
         seed=source.seed,
         weights_sha256=source.weights_sha256,

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tunix_eval.errors import DataError, SpecError, unknown_name
-from tunix_eval.gate import baseline_runs, check_scale, decide, not_decided, run_scores
+from tunix_eval.gate import (
+    Baseline,
+    baseline_runs,
+    check_equal_scores,
+    check_scale,
+    completions_sha256,
+    decide,
+    not_decided,
+    run_scores,
+)
 from tunix_eval.platforms import unpromised_values
-from tunix_eval.plugin.baselines import comparable_baseline, update_baseline
+from tunix_eval.plugin.baselines import baseline_path, bounds_of, comparable_baseline, update_baseline
 from tunix_eval.plugin.rows import Note
 from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import Run, Source
 from tunix_eval.plugin.stopping import RunStoppedError
-from tunix_eval.records import Evalset, RunScores, Scorer, Verdict
+from tunix_eval.records import Evalset, RunScores, Verdict
 from tunix_eval.run_files import run_file_path
 from tunix_eval.specs import AnySpec, EvalSpec, GateSpec, PredictionsSpec, RunSpec
 
@@ -56,7 +65,7 @@ def check_gate(session: Session, spec: AnySpec, gate: GateSpec, than: AnySpec | 
             f"{_keys(than, gate.metric)}); give both the same"
         )
     scorer = session.scorer(spec, gate.metric)
-    check_scale(gate, _bounds(scorer), where=f"{spec.name}/{gate.metric}", lower_is_better=scorer.lower_is_better)
+    check_scale(gate, bounds_of(scorer), where=f"{spec.name}/{gate.metric}", lower_is_better=scorer.lower_is_better)
     if gate.rule == "no_worse" and gate.margin is None and isinstance(spec, PredictionsSpec) and not spec.weights:
         raise SpecError(
             f"{spec.name}/{gate.metric}: no_worse on predictions of unknown weights can never fail, since the noise "
@@ -143,10 +152,12 @@ def _judged(
             return _skipped(source, gate, evalset, updating=session.options.update_baselines)
     session.before_and_after(sources[0], evalset)
     current = [scores_of(session, source, gate.metric, evalset) for source in sources]
+    if gate.rule in AGAINST_BASELINE and session.options.update_baselines:
+        return _updating(session, spec, gate, evalset, current)
     if gate.rule in AGAINST_BASELINE:
-        if session.options.update_baselines:
-            update_baseline(session, spec, evalset)
-        reference = baseline_runs(comparable_baseline(session, spec, evalset, gate.metric), gate.metric)
+        baseline = comparable_baseline(session, spec, evalset, gate.metric)
+        _check_equal_scores(session, spec, evalset, baseline, sources, current, gate.metric)
+        reference = baseline_runs(baseline, gate.metric)
     else:
         reference = [scores_of(session, source, gate.metric, evalset) for source in others]
 
@@ -155,22 +166,74 @@ def _judged(
         current.extend(scores_of(session, source, gate.metric, evalset) for source in added)
         return current[len(sources) :]
 
+    verdict = _decided(session, spec, gate, evalset, tuple(current), reference, fresh)
+    if verdict.outcome == "failed" and verdict.delta is not None and gate.rule in AGAINST_BASELINE:
+        lost = _most_lost(current, reference, sign=-1 if session.scorer(spec, gate.metric).lower_is_better else 1)
+        session.rows += [Note(f"{spec.name}/{gate.metric} on {evalset.name}: {lost}")] if lost else []
+    return verdict
+
+
+def _decided(
+    session: Session,
+    spec: AnySpec,
+    gate: GateSpec,
+    evalset: Evalset,
+    current: Sequence[RunScores],
+    reference: Sequence[RunScores],
+    fresh: Callable[[int], list[RunScores]] | None = None,
+) -> Verdict:
     scorer = session.scorer(spec, gate.metric)
-    verdict = decide(
+    return decide(
         gate,
         run_name=spec.name,
         evalset=evalset.name,
-        current=tuple(current),
+        current=current,
         reference=reference,
         lower_is_better=scorer.lower_is_better,
         clusters={str(item.id): item.cluster for item in evalset.items if item.cluster},
-        bounds=_bounds(scorer),
+        bounds=bounds_of(scorer),
         fresh=fresh,
     )
-    if verdict.outcome == "failed" and verdict.delta is not None and gate.rule in AGAINST_BASELINE:
-        lost = _most_lost(current, reference, sign=-1 if scorer.lower_is_better else 1)
-        session.rows += [Note(f"{spec.name}/{gate.metric} on {evalset.name}: {lost}")] if lost else []
+
+
+def _updating(
+    session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset, current: Sequence[RunScores]
+) -> Verdict:
+    """Write the baseline, and hold what it holds now against what it held when the session began.
+
+    A gate that fails against the replaced baseline is shown as failed and does not fail its test: the user asked for
+    the new one. What cannot be decided at all, such as an item without a value, does.
+    """
+    update = update_baseline(session, spec, evalset, gate.metric)
+    new = baseline_runs(update.baseline, gate.metric)
+    alone = _decided(session, spec, gate, evalset, current, new)
+    if update.before is None or alone.delta is None:
+        return alone
+    old = baseline_runs(update.before, gate.metric)
+    known = {one.weights_sha256 for one in old}
+    # Runs that both hold would make the two sides alike; where both hold the same runs, items are compared.
+    fresh = [one for one in new if one.weights_sha256 not in known] or new
+    verdict = _decided(session, spec, gate, evalset, fresh, old)
+    if verdict.outcome not in ("passed", "skipped"):
+        path = baseline_path(session, spec, evalset)
+        session.rows.append(Note(f"{path}: replaced as asked, against what it held: {verdict.reason}"))
     return verdict
+
+
+def _check_equal_scores(
+    session: Session,
+    spec: AnySpec,
+    evalset: Evalset,
+    baseline: Baseline,
+    sources: Sequence[Source],
+    current: Sequence[RunScores],
+    metric: str,
+) -> None:
+    """Refuse a baseline that gives other scores to what is judged here."""
+    path, trains = baseline_path(session, spec, evalset), isinstance(spec, RunSpec)
+    for source, scores in zip(sources, current, strict=True):
+        written = completions_sha256(session.evaluation(source, evalset).scored)
+        check_equal_scores(baseline, metric, scores, written, path=path, trains=trains)
 
 
 def scores_of(session: Session, source: Source, metric: str, evalset: Evalset) -> RunScores:
@@ -200,11 +263,6 @@ def _fresh_sources(session: Session, spec: AnySpec, reference: Sequence[RunScore
             f"{spec.name}: looks worse than its baseline; training {len(missing)} more seeds before that is believed"
         )
     return [session.run(one) for one in specs]
-
-
-def _bounds(scorer: Scorer) -> tuple[float, float] | None:
-    bounds: tuple[float, float] | None = getattr(scorer, "bounds", None)
-    return bounds
 
 
 def _skipped(source: Run, gate: GateSpec, evalset: Evalset, *, updating: bool) -> Verdict:

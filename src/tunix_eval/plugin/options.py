@@ -132,12 +132,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="stop training in time, checkpointed: 8h, 90m, 45s; the next session goes on",
     )
     option("artifacts", metavar="DIR", help="where runs and records go (default: artifacts/ in the root directory)")
-    flag("update-baselines", "write baselines from this session's runs in place of comparing with them")
+    flag("update-baselines", "write baselines from this session's runs, and say how they differ from what was there")
     option(
         "baseline-runs",
         metavar="K",
         type=at_least(1),
-        help="training seeds in a baseline that is written (default: as many as it holds, else 1; 5 shows seed noise)",
+        help="training seeds in a baseline that is written (default: as many as it holds, else 5)",
     )
     option(
         "run",

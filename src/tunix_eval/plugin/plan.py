@@ -15,8 +15,9 @@ from tunix_eval.plugin.again import Changes
 from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparable_baseline
 from tunix_eval.plugin.checks import checked, gate_specs, skipped
 from tunix_eval.plugin.determinism import Twice, twice_of
+from tunix_eval.plugin.estimates import BaselineRuns, baseline_runs_of
 from tunix_eval.plugin.gating import AGAINST_BASELINE, gate_evalset
-from tunix_eval.plugin.items import fixtures_of
+from tunix_eval.plugin.items import fixtures_of, is_gate
 from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.room import check_training, size_text, steps_done
@@ -28,6 +29,12 @@ from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 
 _SHOWN = 3
 """Runs of which a session says at its start why they are trained again."""
+NOTHING_TO_WRITE = (
+    "--tunix-update-baselines: no gate that compares with a baseline (no_worse, non_inferior, max_drop) is among the "
+    "tests, so that none would be written; leave the option out, or choose tests with such a gate"
+)
+MOST_ERRORS = 10
+"""Errors that are shown below the plan's line."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Plan:
     """Names of the checkpoints and predictions that are judged."""
     evalsets: set[str] = field(default_factory=set)
     gates: list[str] = field(default_factory=list)
+    baselines: dict[tuple[str, str], BaselineRuns] = field(default_factory=dict)
+    """Run and evalset -> the runs of the baseline that will be written."""
     truncated: list[str] = field(default_factory=list)
     """What truncation does to the traces of runs that will be trained."""
     twice: dict[str, Twice] = field(default_factory=dict)
@@ -96,11 +105,14 @@ class Plan:
         return "tunix-eval: " + "; ".join(parts)
 
     def head(self) -> list[str]:
-        """Say in one line what will happen, and in another why a run that is recorded is trained again."""
+        """Say before anything is trained what will happen, why a run is trained again, and which tests cannot run."""
         again = [one for one in self.training.values() if one.changes is not None and not one.is_another_seed]
         lines = [f"  {one.spec.name} is trained again: {one.changes}" for one in again[:_SHOWN]]
         more = [f"  and {_count(len(again) - _SHOWN, 'run')} more, see --tunix-plan"] if len(again) > _SHOWN else []
-        return [self.line(), *lines, *more]
+        return [self.line(), *lines, *more, *self._baseline_lines(), *_shortened(self._error_lines())]
+
+    def _baseline_lines(self) -> list[str]:
+        return [f"  baseline  {run} on {evalset}: {one.text()}" for (run, evalset), one in self.baselines.items()]
 
     def lines(self) -> list[str]:
         """Say line by line what will happen, for --tunix-plan."""
@@ -113,6 +125,7 @@ class Plan:
         lines += [f"  judge  {name}" for name in self.judged]
         lines += [f"  eval   {name}" for name in sorted(self.evalsets)]
         lines += [f"  gate   {gate}" for gate in self.gates]
+        lines += self._baseline_lines()
         lines += [f"  skip   {node}: {need.skip}" for node, need in self.needs.items() if need.skip]
         return lines + self._error_lines()
 
@@ -125,14 +138,24 @@ class Plan:
         ]
 
 
+def _shortened(errors: list[str]) -> list[str]:
+    """Return the first line of the first errors; each test says its own in full."""
+    more = [f"  and {len(errors) - MOST_ERRORS} more, --tunix-plan lists them"] if len(errors) > MOST_ERRORS else []
+    return [*(error.splitlines()[0] for error in errors[:MOST_ERRORS]), *more]
+
+
 def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item] = ()) -> Plan:
     """Resolve what the items' markers and run files ask for against the registry and the records."""
     plan = Plan()
     known: dict[Any, Need] = {}
     told: dict[str, str] = {}
-    refused = _update_refusals(session, items, deselected) if session.options.update_baselines else {}
+    updating = session.options.update_baselines
+    refused = _update_refusals(session, items, deselected) if updating else {}
+    nothing = updating and not any(_may_write(session, item) for item in items)
     for item in items:
         need = need_of(session, item)
+        if nothing and not need.error:
+            need = replace(need, error=NOTHING_TO_WRITE)
         if need.gated and need.spec is not None and need.spec.name in refused:
             need = replace(need, error=refused[need.spec.name])
         # Specs are cached by the session, so that equal ones are one object.
@@ -193,6 +216,14 @@ def _update_refusals(
                 f"'{name}' may not be decided on what becomes its baseline; name the file"
             )
     return refused
+
+
+def _may_write(session: Session, item: pytest.Item) -> bool:
+    """Tell whether an item may decide a gate that compares with a baseline; what a body decides is not known yet."""
+    if not is_gate(item):
+        return False
+    gates = need_of(session, item).gates
+    return not gates or any(gate.rule in AGAINST_BASELINE for gate in gates)
 
 
 def _is_skipped(item: pytest.Item) -> bool:
@@ -267,7 +298,7 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
         specs += gate_specs(session, need, need.spec, gate)
         truncated = isinstance(need.spec, RunSpec) and session.identity(need.spec).stop_after
         if gate.rule in AGAINST_BASELINE and session.options.update_baselines and not truncated:
-            specs += baseline_specs(session, need.spec, gate_evalset(session, need.spec, gate, need.evalset))
+            specs += _note_baseline(session, plan, need.spec, gate_evalset(session, need.spec, gate, need.evalset))
     for spec in specs:
         if not isinstance(spec, RunSpec):
             plan.judged[spec.name] = None
@@ -289,6 +320,16 @@ def _add(session: Session, plan: Plan, need: Need) -> None:
         text = _gate_line(session, need.spec, gate, evalset)
         if text not in plan.gates:
             plan.gates.append(text)
+
+
+def _note_baseline(session: Session, plan: Plan, spec: AnySpec, evalset: Evalset) -> list[AnySpec]:
+    """Say which runs a baseline will hold, where they are trained here; return them."""
+    specs = baseline_specs(session, spec, evalset)
+    seeds = [one for one in specs if isinstance(one, RunSpec)]
+    if seeds and (spec.name, evalset.name) not in plan.baselines:
+        chosen = session.options.baseline_runs is not None or baseline_path(session, spec, evalset).exists()
+        plan.baselines[spec.name, evalset.name] = baseline_runs_of(session, seeds, chosen=chosen)
+    return specs
 
 
 def _note_truncation(session: Session, plan: Plan, spec: RunSpec) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import pytest
 
-from tunix_eval.figures import printable, printable_lines
+from tunix_eval.figures import clock_text, printable, printable_lines
 
 SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_BARS = 0.1
@@ -171,9 +171,7 @@ def bar_of(task: Task, width: int) -> str:
 def _left(task: Task) -> tuple[str, ...]:
     if task.seconds_left is None:
         return ()
-    minutes, seconds = divmod(round(task.seconds_left), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{f'{hours}:{minutes:02}' if hours else minutes}:{seconds:02} left",)
+    return (f"{clock_text(task.seconds_left)} left",)
 
 
 def _cut(text: str, width: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tunix_eval.plugin.asked_writes import say_what_was_written
 from tunix_eval.plugin.state import ROWS_KEY, SESSION_ID_KEY
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Reporter:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self._inbox: Inbox | None = None
+        self._failed: dict[str, None] = {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -69,14 +71,17 @@ class Reporter:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what a test did."""
         self.config.stash[ROWS_KEY].extend(getattr(report, "tunix_rows", ()))
+        if report.failed:
+            self._failed[report.nodeid] = None
         if self._inbox is not None:
             self._inbox.make_way()
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Show the last that workers said."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Show the last that workers said, and what became of baselines."""
         if self._inbox is not None:
             self._inbox.close()
+        say_what_was_written(session, list(self._failed))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print one table, and write the session's verdicts; nothing here can break the session."""
@@ -120,16 +125,16 @@ def session_report(rows: list[dict[str, Any]], *, shorten: Callable[[str], str])
     """Put rows together: each run, metric and note once, the last word counting, and every verdict."""
     import msgspec
 
-    from tunix_eval.plugin.rows import Note
+    from tunix_eval.plugin.rows import BaselineRow, Note
     from tunix_eval.records import EvalRow, RunRow, SessionReport, Verdict
 
-    kinds = {kind.__name__: kind for kind in (RunRow, EvalRow, Verdict, Note)}
+    kinds = {kind.__name__: kind for kind in (RunRow, EvalRow, Verdict, Note, BaselineRow)}
     runs: dict[tuple[str, str], RunRow] = {}
     evals: dict[tuple[str, str, str, str], EvalRow] = {}
     verdicts: dict[Verdict, None] = {}
     notes: dict[str, None] = {}
     for row in rows:
-        made = msgspec.convert({name: value for name, value in row.items() if name != "row"}, kinds[row["row"]])
+        made: object = msgspec.convert({name: value for name, value in row.items() if name != "row"}, kinds[row["row"]])
         if isinstance(made, RunRow):
             # A run that one worker trained is reused by the others; the session trained it.
             known = runs.get((made.name, made.run_id))

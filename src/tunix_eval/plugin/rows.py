@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,6 +11,7 @@ from tunix_eval.plugin.evaluation import Evaluation
 from tunix_eval.plugin.sources import PredictionsFile, Run
 from tunix_eval.plugin.training import Identity
 from tunix_eval.records import EvalRow, RunRow, Verdict
+from tunix_eval.scoring import better_rules
 from tunix_eval.specs import RunSpec
 from tunix_eval.store import Store, checkpoint_steps, read_started
 
@@ -21,7 +22,14 @@ class Note(msgspec.Struct, frozen=True):
     text: str
 
 
-Row = RunRow | EvalRow | Verdict | Note
+class BaselineRow(msgspec.Struct, frozen=True):
+    """A baseline that the session was asked to write."""
+
+    path: str
+    action: Literal["written", "unchanged"]
+
+
+Row = RunRow | EvalRow | Verdict | Note | BaselineRow
 
 
 def missing_run(spec: RunSpec, identity: Identity, store: Store) -> str:
@@ -104,7 +112,10 @@ def warnings_of(evaluation: Evaluation) -> list[str]:
         found.append(f"{where}: {ended} of {total} replies ended inside their thinking")
     missing = [f"{card.extraction[status]} {status}" for status in ("none", "unclosed") if card.extraction.get(status)]
     if missing:
-        found.append(f"{where}: replies without an answer, of {total}: {', '.join(missing)}")
+        completions = [one.completion for one in evaluation.scored]
+        few = 2 * sum(one.answer is not None for one in completions) < total
+        better = f"; {named}" if few and (named := better_rules(completions)) else ""
+        found.append(f"{where}: replies without an answer, of {total}: {', '.join(missing)}{better}")
     for metric, summary in card.metrics.items():
         if summary.n_skipped:
             scores = (one.scores[metric] for one in evaluation.scored)

@@ -10,7 +10,7 @@ import pytest
 
 from tunix_eval.errors import SpecError, unknown_name
 from tunix_eval.plugin.evaluation import item_means
-from tunix_eval.plugin.gating import compared_spec, gate_evalset, judge
+from tunix_eval.plugin.gating import AGAINST_BASELINE, compared_spec, gate_evalset, judge
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.prepare import Format, format_of_spec, make_format
 from tunix_eval.plugin.reporting import with_short_paths
@@ -201,12 +201,14 @@ def _indented(text: str) -> str:
 def enforce(session: Session, verdicts: list[Verdict]) -> None:
     """Report verdicts, and fail the test with the reason of every failed one; an undecided or skipped one skips it.
 
-    Under --tunix-require both fail.
+    Under --tunix-require both fail. A session that writes baselines shows what does not pass against those that it
+    replaces, and does what it was asked for.
     """
     session.rows.extend(verdicts)
-    failed = [verdict.reason for verdict in verdicts if verdict.outcome == "failed"]
+    counted = [verdict for verdict in verdicts if not _replaced(session, verdict)]
+    failed = [verdict.reason for verdict in counted if verdict.outcome == "failed"]
     # pytest has no outcome between passed and failed but this one; the table and the summary say which it is.
-    skipped = [verdict.reason for word in ("undecided", "skipped") for verdict in verdicts if verdict.outcome == word]
+    skipped = [verdict.reason for word in ("undecided", "skipped") for verdict in counted if verdict.outcome == word]
     if skipped and session.options.require:
         word = "undecided" if any(verdict.outcome == "undecided" for verdict in verdicts) else "skipped"
         failed.append(f"{skipped[0]} (--tunix-require: a gate may not be {word})")
@@ -214,6 +216,12 @@ def enforce(session: Session, verdicts: list[Verdict]) -> None:
         pytest.fail(with_short_paths(session.config, "\n".join(failed)), pytrace=False)
     if skipped:
         pytest.skip(with_short_paths(session.config, skipped[0]))
+
+
+def _replaced(session: Session, verdict: Verdict) -> bool:
+    """Tell whether a verdict was decided against a baseline that this session replaces."""
+    compared = verdict.rule in AGAINST_BASELINE and verdict.delta is not None
+    return session.options.update_baselines and compared
 
 
 def format_of(session: Session, need: Need) -> Format:
