@@ -256,6 +256,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     gate = item.stash.get(GATE_KEY, None)
     if gate is not None and gate.need.gates and not gate.checked:
         pytest.fail("marked tunix_gate and never decided; call tunix_gate.check()", pytrace=False)
+    if gate is not None and not gate.decided:
+        pytest.fail(
+            "takes tunix_gate and decides no gate; mark the test with tunix_gate(rule, metric=...) and call "
+            "tunix_gate.check(), or call a rule, such as tunix_gate.no_worse(metric)",
+            pytrace=False,
+        )
     return result
 
 

@@ -115,6 +115,7 @@ def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
     for mark in item.iter_markers():
         if mark.name in MARKERS:
             arguments(mark)
+    _check_one_each(item)
     fixtures = fixtures_of(item)
     uses = fixtures & (FIXTURES - {"tunix_device", "tunix_snapshot"})
     spec = named_spec(session, item, folder) if uses else None
@@ -151,6 +152,41 @@ def _marked(session: Session, item: pytest.Item, folder: Path) -> Need:
             '@pytest.mark.tunix_train("name.toml") or @pytest.mark.tunix_dataset("name")'
         )
     return need
+
+
+def _check_one_each(item: pytest.Item) -> None:
+    """Refuse two markers of one kind on one function, class or module: pytest takes the first, and drops the other.
+
+    Those of a function replace those of its class or module, as pytest has it.
+    """
+    for node in item.listchain():
+        first: dict[str, pytest.Mark] = {}
+        for mark in node.own_markers:
+            kind = _ONE_EACH.get(mark.name)
+            known = first.setdefault(kind, mark) if kind else mark
+            if (known.name, known.args, known.kwargs) != (mark.name, mark.args, mark.kwargs):
+                said = " and ".join(f"{one.name}({_words(one)})" for one in (known, mark))
+                raise SpecError(
+                    f"{node.name or item.name} is marked {said}, and only one of them would count; take one out, or "
+                    f"write a test for each {kind}"
+                )
+
+
+_ONE_EACH = {
+    "tunix_train": "source of completions",
+    "tunix_predictions": "source of completions",
+    "tunix_evalset": "evalset",
+    "tunix_dataset": "dataset",
+    "tunix_renderer": "renderer",
+    "tunix_repeat": "number of repeats",
+    "tunix_deterministic": "number of steps",
+    "tunix_device": "device",
+}
+"""Marker -> what it names, of which a test has one."""
+
+
+def _words(mark: pytest.Mark) -> str:
+    return ", ".join([*map(repr, mark.args), *(f"{name}={value!r}" for name, value in mark.kwargs.items())])
 
 
 def _only_evalset(spec: AnySpec | None) -> str | None:

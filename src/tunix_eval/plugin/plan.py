@@ -18,6 +18,7 @@ from tunix_eval.plugin.determinism import Twice, twice_of
 from tunix_eval.plugin.estimates import BaselineRuns, baseline_runs_of
 from tunix_eval.plugin.gating import AGAINST_BASELINE, gate_evalset
 from tunix_eval.plugin.items import fixtures_of, is_gate
+from tunix_eval.plugin.left_out import gates_left_out
 from tunix_eval.plugin.markers import arguments
 from tunix_eval.plugin.needs import Need, need_of
 from tunix_eval.plugin.room import check_training, size_text, steps_done
@@ -176,24 +177,12 @@ def make_plan(session: Session, items: Sequence[pytest.Item], deselected: Sequen
         need = _with_twice(session, plan, item, _with_device(session, item, known[key]))
         plan.needs[item.nodeid] = _told_once(need, item.nodeid, told)
         plan.bodies = plan.bodies or "tunix_train" in fixtures_of(item)
-    _note_left_out(session, plan, items, deselected)
-    return plan
-
-
-def _note_left_out(
-    session: Session, plan: Plan, items: Sequence[pytest.Item], deselected: Sequence[pytest.Item]
-) -> None:
-    """Say which [[gates]] of a run file that tests name are decided nowhere in this session."""
-    named = {name: found for name, found in session.library.run_files().items() if found[1].gates}
-    collected = {str(item.path) for item in (*items, *deselected)} if named else set()
     decided = {
         (need.spec.name, gate.rule, gate.metric) for need in plan.needs.values() if need.spec for gate in need.gates
     }
-    for name, (path, spec) in named.items():
-        left = [gate for gate in spec.gates if (name, gate.rule, gate.metric) not in decided]
-        if left and path not in collected:
-            listed = ", ".join(f"{gate.rule}({gate.metric})" for gate in left)
-            session.rows.append(Note(f"{path}: its [[gates]] {listed} are decided only where the file itself is named"))
+    collected = {item.path for item in (*items, *deselected)}
+    session.rows += map(Note, gates_left_out(session, decided, collected))
+    return plan
 
 
 def _update_refusals(

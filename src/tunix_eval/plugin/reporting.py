@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunix_eval.plugin.asked_writes import say_what_was_written
+from tunix_eval.plugin.patterns import unmatched_patterns
 from tunix_eval.plugin.state import ROWS_KEY, SESSION_ID_KEY
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Reporter:
         self.config = config
         self._inbox: Inbox | None = None
         self._failed: dict[str, None] = {}
+        self._unmatched: list[str] = []
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -82,9 +84,17 @@ class Reporter:
         if self._inbox is not None:
             self._inbox.close()
         say_what_was_written(session, list(self._failed))
+        if not session.config.option.tunix_off:
+            self._unmatched = unmatched_patterns(session.config)
+        if self._unmatched and session.config.option.tunix_require and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print one table, and write the session's verdicts; nothing here can break the session."""
+        for pattern in self._unmatched:
+            terminalreporter.write_line(
+                f"tunix-eval: tunix_run_files: '{pattern}' matches no run file below the root directory"
+            )
         rows = self.config.stash[ROWS_KEY]
         if not rows:
             return

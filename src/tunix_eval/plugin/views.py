@@ -130,6 +130,8 @@ class Gate:
     need: Need
     checked: bool = False
     """Whether the marked gates have been decided; a test that never decides them fails."""
+    decided: bool = False
+    """Whether any gate has been decided; a test that takes the fixture and decides none fails."""
 
     @property
     def spec(self) -> AnySpec:
@@ -190,6 +192,7 @@ class Gate:
 
     def _verdict(self, gate: GateSpec, than: AnySpec | Source | None) -> Verdict:
         evalset = gate_evalset(self.session, self.spec, gate, self.need.evalset)
+        self.decided = True
         return judge(self.session, self.spec, gate, evalset, than=than)
 
 
