@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+
+import msgspec
 
 from tunix_eval.records import AnswerRule
 from tunix_eval.thinking import Spans, without
@@ -29,7 +30,7 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _EMPHASIS = "(?:[*_`~]{1,3}|</?(?:b|strong|i|em|u)>)"
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where the last answer of a text stands."""
 
     marks: int
@@ -76,20 +77,22 @@ def answer_at(text: str, place: Place, spans: Spans = ()) -> str:
     >>> answer_at("**Answer: 7**", find_answer("**Answer: 7**", AnswerRule("Answer:")))
     '7'
     """
-    answer = without(text, spans, place.start, place.end)
+    answer = without(text, spans, place.start, place.end) if spans else text[place.start : place.end]
     if place.emphasis:
         answer = answer.replace(place.emphasis.replace("<", "</"), "", 1)
     return answer.strip()
 
 
 def _at_line_start(text: str, mark: str) -> Place | None:
-    word = mark.removesuffix(":")
+    word, stem, upper = _word(mark)
     lines, opening = f"\n{text}", f"\n{mark}"
-    last, plain = lines.rfind(opening), lines.count(opening)
+    plain = lines.count(opening)
     # Nearly every text holds the word in plain marks alone, which are found in a tenth of the time.
-    in_words = mark.endswith(":") and word.isalpha()
-    if not in_words or (text.count(word[1:]) == plain and word[1:].upper() not in text):
-        return Place(plain, last, last + len(mark), len(text)) if plain else None
+    if not word or (text.count(stem) == plain and upper not in text):
+        if not plain:
+            return None
+        last = lines.rfind(opening)
+        return Place(plain, last, last + len(mark), len(text))
     found = _last(_dressed(word), text)
     if found is None:
         return None
@@ -97,6 +100,13 @@ def _at_line_start(text: str, mark: str) -> Place | None:
     heading = match["heading"] is not None
     closed = heading or match["after"].strip(": ：")
     return Place(count, match.start(), match.end(), len(text), "" if closed else match["before"] or "", heading)
+
+
+@lru_cache(64)
+def _word(mark: str) -> tuple[str, str, str]:
+    """Return the word of a mark that is a word and a colon, and what it has in common in lower and in upper case."""
+    word = mark.removesuffix(":")
+    return (word, word[1:], word[1:].upper()) if word != mark and word.isalpha() else ("", "", "")
 
 
 @lru_cache(64)

@@ -8,7 +8,7 @@ from typing import Literal
 from tunix_eval.answers import BOX, answer_at, find_answer
 from tunix_eval.quantities import last_number
 from tunix_eval.records import AnswerRule, Completion, ExtractionStatus
-from tunix_eval.thinking import Thinking, blanked, find_thinking
+from tunix_eval.thinking import Thinking, blanked, find_thinking, without
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -48,6 +48,9 @@ def _extract(
         if number is None:
             return None, "truncated" if cut else "none"
         return number.text, "ok"
+    if not (rule.open or rule.close or rule.kind != "mark"):
+        answer = None if cut else without(text, thinking.spans).strip() or None
+        return answer, "ok" if answer else "truncated" if cut else "none"
     found = find_answer(said, rule)
     closes = rule.kind == "boxed" or bool(rule.close)
     if cut and (found is None or not closes or found.end is None):

@@ -259,7 +259,7 @@ def _normalised(text: str) -> str:
     """
     plain = folded(text)
     plain = plain.removesuffix(".").rstrip() or plain
-    if emphasised := _EMPHASISED.fullmatch(plain):
+    if plain.startswith(("*", "`")) and (emphasised := _EMPHASISED.fullmatch(plain)):
         plain = emphasised[2].removesuffix(".").strip() or plain
     return plain
 
