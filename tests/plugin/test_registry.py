@@ -123,7 +123,9 @@ def test_a_data_warning_is_a_note_even_where_warnings_are_errors(project: Projec
     result = project.run_apart("--tunix-train", "-W", "error")
     result.assert_outcomes(passed=1)
     # A long line is wrapped.
-    assert "note: mine.jsonl: section odd: not among core, trace_sensitive" in " ".join(result.stdout.str().split())
+    assert "note: mine.jsonl: line 1 ('a'): section odd: not among core, trace_sensitive" in " ".join(
+        result.stdout.str().split()
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ names
