@@ -1,4 +1,5 @@
-# make demo | test | lint | scan | audit | bench | bench-gates | bench-train | soak | clean; all but bench-train share one .venv.
+# make demo | test | test-lowest | test-newest | lint | scan | audit | bench | bench-gates | bench-train | soak | clean
+# All but test-lowest, test-newest and bench-train share one .venv.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -10,8 +11,12 @@ PEER := .venv-peer/bin
 PEER_STAMP := .venv-peer/installed
 # Each worker begins with a stretch of neighbours, so that what a module trained for its tests is trained about once.
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
+LOWEST := .venv-lowest/bin
+NEWEST := .venv-newest/bin
+# tests/house is about this repository and its tools, whatever is installed.
+RANGE_TESTS ?= tests src --ignore=tests/house
 
-.PHONY: demo test lint scan audit bench bench-gates bench-train soak clean
+.PHONY: demo test test-lowest test-newest lint scan audit bench bench-gates bench-train soak clean
 
 demo: $(STAMP)
 	$(BIN)/pytest --tunix-train examples/quickstart
@@ -21,6 +26,15 @@ test: lint scan
 	$(BIN)/coverage run -m pytest $(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# The ends of the ranges in pyproject.toml. Each takes an environment of 1 GB and as long as make test, so that .ci/run,
+# which every change waits for, leaves them to the jobs beside it; that the lowest versions are those of pyproject.toml
+# is checked there.
+test-lowest: .venv-lowest/installed
+	$(LOWEST)/python -m pytest $(WORKERS) $(RANGE_TESTS)
+
+test-newest: .venv-newest/installed
+	$(NEWEST)/python -m pytest $(WORKERS) $(RANGE_TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -51,7 +65,7 @@ soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py
 
 clean:
-	rm -rf .venv .venv-peer .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-lowest .venv-newest .venv-peer .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so that an installation that broke off is done again.
@@ -63,6 +77,21 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
 		--editable . --group dev
+	touch $@
+
+.venv-lowest/installed: pyproject.toml constraints-lowest.txt
+	rm -rf .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --constraint constraints-lowest.txt \
+		--editable '.[hf,parquet,sentencepiece,testing,xdist]' orjson setuptools statsmodels
+	touch $@
+
+# Made again each time that pyproject.toml changes or make clean was called; what is newest then is installed.
+.venv-newest/installed: pyproject.toml
+	rm -rf .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	$(NEWEST)/python -m pip install --quiet --upgrade pip
+	$(NEWEST)/python -m pip install --quiet --upgrade --editable . --group dev
 	touch $@
 
 $(PEER_STAMP): pyproject.toml benchmarks/peer-requirements.txt

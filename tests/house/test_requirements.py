@@ -8,15 +8,16 @@ from pathlib import Path
 import tomli
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = re.compile(r"^([\w.-]+)==(\S+)$")
 
 
-def pins() -> dict[str, str]:
-    lines = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+def pins(name: str = "constraints.txt") -> dict[str, str]:
+    lines = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if line[0] != "#"]
     found = [PINNED.match(line) for line in lines]
-    assert all(found), "a line of constraints.txt is no exact pin"
+    assert all(found), f"a line of {name} is no exact pin"
     return {canonicalize_name(match[1]): match[2] for match in found if match}
 
 
@@ -36,3 +37,15 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
         assert requirement.specifier.contains(version), (
             f"{requirement.name} is pinned to {version}, {requirement} asked"
         )
+
+
+def test_the_lowest_versions_are_those_that_pyproject_allows() -> None:
+    """`make test-lowest` runs what is claimed: a range whose lower end moves takes its pin along."""
+    project = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    pinned = pins("constraints-lowest.txt")
+    for requirement in map(Requirement, texts):
+        (lowest,) = requirement.specifier
+        assert lowest.operator == ">="
+        found = pinned[canonicalize_name(requirement.name)]
+        assert Version(found) == Version(lowest.version), f"{requirement} is pinned to {found}"
