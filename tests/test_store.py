@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -21,7 +22,9 @@ from tunix_eval.store import (
     Store,
     artifact_digests,
     files_below,
+    manifest_text,
     pretty_json,
+    read_manifest,
     users_of,
     verify_run,
     write_atomic,
@@ -84,10 +87,32 @@ def test_a_damaged_manifest_is_named_and_says_how_to_go_on(store: Store, text: s
         store.find_run(RUN_ID)
 
 
+def test_one_changed_digit_of_a_manifest_is_noticed(store: Store) -> None:
+    store.record_run(manifest(wall_seconds=0.125, holdout_loss=None, skipped_steps=(2, 3)))
+    path = store.run_directory(RUN_ID) / "run_manifest.json"
+    text = path.read_text()
+    assert store.find_run(RUN_ID) is not None
+    for old, new in (('"seed": 0', '"seed": 1'), ("0.125", "0.126"), ('"cpu"', '"gpu"'), ('"steps": 3', '"steps": 2')):
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        with pytest.raises(ArtifactError, match=r"run_manifest\.json: changed since it was written: its manifest_sha"):
+            store.find_run(RUN_ID)
+    path.write_text(pretty_json(manifest().model_dump(mode="json")))
+    with pytest.raises(ArtifactError, match="changed since it was written"):
+        store.find_run(RUN_ID)
+
+
+def test_what_a_foreign_trainer_says_of_its_model_is_read_again(store: Store) -> None:
+    store.record_run(manifest(model={"scale": math.nan, "sizes": (2, 1e-05), "10": 1, "9": 2, "name": "\u2028\x1b"}))
+    found = store.find_run(RUN_ID)
+    assert found is not None
+    assert found.model == {"scale": None, "sizes": [2, 1e-05], "10": 1, "9": 2, "name": "\u2028\x1b"}
+
+
 def test_a_manifest_of_another_run_is_refused(store: Store) -> None:
     write_atomic(
         store.run_directory(RUN_ID) / "run_manifest.json",
-        pretty_json(manifest(run_id="f" * 16).model_dump(mode="json")),
+        manifest_text(manifest(run_id="f" * 16)),
     )
     with pytest.raises(ArtifactError, match=r"is of run f{16}, expected 0123456789abcdef"):
         store.find_run(RUN_ID)
@@ -124,7 +149,9 @@ def test_setting_a_run_aside_keeps_the_last_one(store: Store) -> None:
     store.record_run(manifest(seed=2))
     store.set_aside(RUN_ID)
     aside = store.root / "replaced" / RUN_ID / "run_manifest.json"
-    assert RunManifest.model_validate_json(aside.read_text()).seed == 2
+    held = read_manifest(aside)
+    assert held is not None
+    assert held.seed == 2
 
 
 def test_setting_aside_what_cannot_be_deleted_is_no_silent_matter(store: Store, tmp_path: Path) -> None:

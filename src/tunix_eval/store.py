@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import os
 import re
 import shutil
@@ -20,11 +21,13 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunix_eval.aside import held_aside, left_in, put
-from tunix_eval.digest import sha256_file, sha256_text
+from tunix_eval.digest import sha256_file, sha256_json, sha256_text
 from tunix_eval.errors import ArtifactError
 
 _Line = TypeVar("_Line")
 _KEY = re.compile(r"[0-9a-f]{16,64}")
+_SEAL = "manifest_sha256"
+"""The key of the digest over the canonical JSON of everything else in a manifest."""
 _LEFT_SECONDS = 3600
 """What is written aside and is older than this belongs to a process that was killed."""
 
@@ -202,7 +205,7 @@ class Store:
     def record_run(self, manifest: RunManifest) -> None:
         """Write a finished run's manifest, which makes it a run that later sessions reuse."""
         path = self.run_directory(manifest.run_id) / "run_manifest.json"
-        write_atomic(path, pretty_json(manifest.model_dump(mode="json")))
+        write_atomic(path, manifest_text(manifest))
 
     def record_start(self, run_id: str, started: StartedRun) -> None:
         """Write what a training will be, for those who find it unfinished."""
@@ -416,10 +419,26 @@ def read_manifest(path: Path) -> RunManifest | None:
         return None
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from None
+    damaged = ArtifactError(f"{path}: damaged; train the run again with --tunix-retrain")
     try:
-        return RunManifest.model_validate_json(text)
-    except ValidationError:
-        raise ArtifactError(f"{path}: damaged; train the run again with --tunix-retrain") from None
+        table = json.loads(text)
+        said = table.pop(_SEAL, None)
+        manifest = RunManifest.model_validate(table)
+    except (ValidationError, ValueError, RecursionError, AttributeError, TypeError):
+        raise damaged from None
+    if said != sha256_json(table):
+        raise ArtifactError(
+            f"{path}: changed since it was written: its {_SEAL} is not that of what it holds; restore it, or train the "
+            "run again with --tunix-retrain"
+        )
+    return manifest
+
+
+def manifest_text(manifest: RunManifest) -> str:
+    """Write a run's manifest, with a digest over all of it."""
+    # As it will be read: a trainer of another package may describe its model by what JSON writes otherwise.
+    table = json.loads(pretty_json(manifest.model_dump(mode="json")))
+    return pretty_json(table | {_SEAL: sha256_json(table)})
 
 
 def read_started(path: Path) -> StartedRun | None:

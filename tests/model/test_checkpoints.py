@@ -1,7 +1,9 @@
 import contextlib
 import functools
+import gc
 import os
 import resource
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -46,6 +48,35 @@ def test_arrays_come_back_as_they_were_saved(saved):
 def test_a_checkpoint_can_be_moved(saved, tmp_path):
     saved.rename(tmp_path / "elsewhere")
     assert int(checkpoints.restore(tmp_path / "elsewhere", arrays())["step"]) == 7
+
+
+def test_no_file_of_a_checkpoint_says_where_it_stood(saved):
+    """Orbax writes an absolute path into its mark of success."""
+    for path in saved.rglob("*"):
+        assert not path.is_file() or os.fsencode(saved.parent) not in path.read_bytes(), path
+
+
+def test_a_folder_that_is_deleted_meanwhile_is_one_line(tmp_path, monkeypatch, caplog):
+    """Orbax tells what its threads ran into in many lines, some of them long after."""
+    folder = tmp_path / "artifacts" / "checkpoints"
+    many = {"params": {f"w{n}": jnp.ones((50, 50)) for n in range(20)}}
+    find_room = checkpoints.find_room
+
+    def deleting(*arguments):
+        find_room(*arguments)
+        shutil.rmtree(tmp_path / "artifacts")
+        (tmp_path / "artifacts").write_text("in the way")
+
+    monkeypatch.setattr(checkpoints, "find_room", deleting)
+    with pytest.raises(ArtifactError) as failed:
+        checkpoints.save(folder / "1", many)
+    gc.collect()
+    said = str(failed.value)
+    assert said.startswith(f"{folder / '1'}: cannot be written: ")
+    assert said.endswith("another artifacts directory")
+    assert "\n" not in said
+    assert len(said) < 400
+    assert caplog.text == ""
 
 
 def test_saving_again_replaces_what_was_there(saved):

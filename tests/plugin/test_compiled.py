@@ -189,6 +189,16 @@ def test_a_damaged_entry_is_dropped_and_made_once_more(
     programs.close()
 
 
+def test_a_program_says_no_absolute_path(tmp_path: Path, programs: CompiledPrograms) -> None:
+    programs.open()
+    compile_one(9.0)
+    programs.close()
+    (entry,) = tmp_path.glob("[!.]*/*-cache")
+    text = sys.modules["jax._src.compilation_cache"].decompress_executable(entry.read_bytes())
+    assert Path(__file__).name.encode() in text
+    assert os.fsencode(Path(__file__).parent) not in text
+
+
 def test_what_stands_there_under_another_name_is_no_entry(tmp_path: Path, programs: CompiledPrograms) -> None:
     folder = tmp_path / machine_digest(CPU)
     folder.mkdir()

@@ -7,6 +7,8 @@ import json
 import pytest
 from projects import RUN_FILE, Project
 
+from tunix_eval.store import manifest_text, read_manifest
+
 # Keeps its answers to a share of the prompts that varies with the training seed, as real runs' accuracies do.
 NOISY = """
 import random
@@ -150,9 +152,11 @@ def test_a_run_of_a_gpu_says_so_in_its_verdict_and_records_and_keeps_its_id(proj
     project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1").assert_outcomes(passed=1)
     assert verdict(project)["notes"] == ["same weights as baseline run " + str(verdict(project)["run_id"])]
     (path,) = project.manifests()
-    manifest = json.loads(path.read_text())
-    assert "unpromised_bits" not in manifest["device"]
-    path.write_text(json.dumps(manifest | {"device": manifest["device"] | {"platform": "gpu"}}))
+    manifest = read_manifest(path)
+    assert manifest is not None
+    assert "unpromised_bits" not in manifest.device
+    device = manifest.device | {"platform": "gpu"}
+    path.write_text(manifest_text(manifest.model_copy(update={"device": device})))
 
     result = project.run()
     result.assert_outcomes(passed=1)

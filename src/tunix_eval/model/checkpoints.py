@@ -11,6 +11,7 @@ disk, and what is older is deleted when it is on disk itself: a power cut leaves
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import shutil
 import time
@@ -33,6 +34,7 @@ from tunix_eval.model.files import cannot_write, find_room, free_bytes, write_at
 from tunix_eval.records import unheard
 
 DIGESTS = "digests.json"
+_COMMITTED = "commit_success.txt"
 
 Tree = Mapping[str, Any]
 """Nested dicts of arrays, or of shapes."""
@@ -143,25 +145,46 @@ def save(directory: Path, arrays: Tree) -> None:
     Raises:
         ArtifactError: the disk refuses.
     """
-    try:
-        _clear(directory)
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        # TensorStore stays behind its caller where the disk refuses one of many arrays, and prints what follows.
-        find_room(directory.parent, _bytes(arrays))
-        with _raised_not_logged(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-            checkpointer.save(directory.absolute(), args=ocp.args.StandardSave(arrays))
-        files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in _files(directory)}
-        for path in (*directory.rglob("*"), directory, directory.parent):
-            sync(path)
-        digests = Digests(arrays=_described(arrays), files=files)
-        write_atomically(directory / DIGESTS, msgspec.json.format(msgspec.json.encode(digests, order="sorted")) + b"\n")
-        sync(directory)
-    except (OSError, ValueError, ArtifactError) as error:
-        known = isinstance(error, ArtifactError)
-        refusal = error if known else cannot_write(directory, error, needed=_bytes(arrays))
-        with contextlib.suppress(OSError):
-            _clear(directory)
-        raise refusal from None
+    refusal: ArtifactError | None = None
+    with _raised_not_logged():
+        try:
+            _save(directory, arrays)
+        except (OSError, ValueError, RuntimeError, ArtifactError) as error:
+            refusal = error if isinstance(error, ArtifactError) else _refusal(directory, error, arrays)
+            with contextlib.suppress(OSError):
+                _clear(directory)
+        if refusal is not None:
+            # Orbax's tasks that nobody waits for any more log what they ran into as they are collected.
+            gc.collect()
+    if refusal is not None:
+        raise refusal
+
+
+def _save(directory: Path, arrays: Tree) -> None:
+    _clear(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # TensorStore stays behind its caller where the disk refuses one of many arrays, and prints what follows.
+    find_room(directory.parent, _bytes(arrays))
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        checkpointer.save(directory.absolute(), args=ocp.args.StandardSave(arrays))
+    for marker in directory.rglob(_COMMITTED):
+        # Orbax from 0.12.8 on writes an absolute path into it, and reads nothing of it.
+        marker.write_text(f"{directory.name}\n", encoding="utf-8")
+    files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in _files(directory)}
+    for path in (*directory.rglob("*"), directory, directory.parent):
+        sync(path)
+    digests = Digests(arrays=_described(arrays), files=files)
+    write_atomically(directory / DIGESTS, msgspec.json.format(msgspec.json.encode(digests, order="sorted")) + b"\n")
+    sync(directory)
+
+
+def _refusal(directory: Path, error: Exception, arrays: Tree) -> ArtifactError:
+    if not directory.parent.is_dir():
+        return ArtifactError(
+            f"{directory}: cannot be written: {directory.parent} was deleted meanwhile; run the same command again, "
+            "or choose another artifacts directory"
+        )
+    return cannot_write(directory, error, needed=_bytes(arrays))
 
 
 def check_room(folder: Path, state: Tree, *, keep: int, best: Path | None = None) -> None:
@@ -316,13 +339,16 @@ def _clear(directory: Path) -> None:
 
 @contextlib.contextmanager
 def _raised_not_logged() -> Iterator[None]:
-    """Keep Orbax from logging the tracebacks of errors that it raises as well."""
-    logger = logging.getLogger("absl")
-    before, logger.disabled = logger.disabled, True
+    """Keep Orbax, and asyncio for it, from logging the tracebacks of errors that it raises as well."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
     try:
         yield
     finally:
-        logger.disabled = before
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 def _files(directory: Path) -> list[Path]:

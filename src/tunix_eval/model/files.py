@@ -11,6 +11,7 @@ from pathlib import Path
 from tunix_eval.aside import held_aside, put
 from tunix_eval.errors import ArtifactError
 from tunix_eval.figures import bytes_text
+from tunix_eval.tables import cut
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -47,7 +48,7 @@ def cannot_write(path: Path, error: Exception, *, needed: int | None = None) -> 
     """Build the error for a full, read-only or missing disk; `needed` is in bytes."""
     # TensorStore raises ValueError with the system's code deep in its text.
     code = re.search(r"os_error_code='(\d+)'", str(error))
-    reason = getattr(error, "strerror", None) or (os.strerror(int(code[1])) if code else str(error))
+    reason = getattr(error, "strerror", None) or (os.strerror(int(code[1])) if code else cut(str(error)))
     room = (
         f" (about {bytes_text(needed)} are needed, {bytes_text(free_bytes(path))} are free)"
         if needed is not None

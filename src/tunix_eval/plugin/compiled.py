@@ -39,6 +39,8 @@ _SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     # A cache of XLA's own, whose path would be part of every key.
     "jax_persistent_cache_enable_xla_caches": "none",
+    # Programs say which line of which file they are of. Keys leave that out; the paths are nobody else's business.
+    "jax_hlo_source_file_canonicalization_regex": r".*[\\/]",
 }
 
 
