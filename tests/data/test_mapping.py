@@ -159,7 +159,7 @@ SPLITS = [
     ("last_number", "From 1999-2004.", ["From 1999-2004."], "2004"),
     ("last_number", "A share of 12%.", ["A share of 12%."], "12%"),
     ("last_number", "It has 2.5e4 cells.", ["It has 2.5e4 cells."], "2.5e4"),
-    ("last_number", "That is $3{,}600.", ["That is $3{,}600."], "$3{,}600"),
+    ("last_number", "That is $3{,}600.", ["That is $3{,}600."], "3{,}600"),
     ("last_number", "It falls to −7.", ["It falls to −7."], "−7"),
     ("last_number", "It rose by 18 million.", ["It rose by 18 million."], "18 million"),
 ]

@@ -34,6 +34,7 @@ _PIECE = re.compile(
 _BRACE = re.compile(r"[{}]")
 _SPECIAL = re.compile(r"[\\${}]|\*\*|__|<")
 _FORMULA = re.compile(r"(?<![\\$])\$(?=[^\s$])([^$\n]*+)(?<=[^\s\\])\$(?![0-9$])")
+_LATEX_GROUPS = re.compile(r"-?[0-9]{1,3}(?:\{,\}|,?\\[,!;: ])[0-9]{3}")
 _SIGNS = {
     **dict.fromkeys(("times", "ast"), "×"),
     **dict.fromkeys(("cdot", "bullet"), "·"),
@@ -169,8 +170,9 @@ def _replaced(found: re.Match[str], formulas: frozenset[int], wrapped: list[bool
         case "escaped":
             return _ESCAPED.get(found["escaped"], found["escaped"])
         case "dollars":
-            # A formula's own signs are layout; a lone one is money.
-            return "$" if len(found[0]) == 1 and found.start() not in formulas else ""
+            # A formula's own signs are layout, and so is a lone one before digits in LaTeX's groups; others are money.
+            layout = len(found[0]) > 1 or found.start() in formulas or _LATEX_GROUPS.match(found.string, found.end())
+            return "" if layout else "$"
         case "markup":
             return " " if found[0].startswith("<") else ""
     if found[0] == "{":
