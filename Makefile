@@ -1,5 +1,5 @@
-# make demo | test | test-lowest | test-newest | lint | scan | audit | bench | bench-gates | bench-train | soak | clean
-# All but test-lowest, test-newest and bench-train share one .venv.
+# make demo | test | test-lowest | test-newest | lint | scan | audit | bench | bench-gates | bench-train | bench-answers
+# | soak | clean. All but test-lowest, test-newest, bench-train and bench-answers share one .venv.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,6 +9,8 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PEER := .venv-peer/bin
 PEER_STAMP := .venv-peer/installed
+ANSWERS := .venv-answers/bin
+ANSWERS_STAMP := .venv-answers/installed
 # Each worker begins with a stretch of neighbours, so that what a module trained for its tests is trained about once.
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 LOWEST := .venv-lowest/bin
@@ -16,7 +18,7 @@ NEWEST := .venv-newest/bin
 # tests/house is about this repository and its tools, whatever is installed.
 RANGE_TESTS ?= tests src --ignore=tests/house
 
-.PHONY: demo test test-lowest test-newest lint scan audit bench bench-gates bench-train soak clean
+.PHONY: demo test test-lowest test-newest lint scan audit bench bench-gates bench-train bench-answers soak clean
 
 demo: $(STAMP)
 	$(BIN)/pytest --tunix-train examples/quickstart
@@ -61,11 +63,15 @@ bench-train: $(PEER_STAMP)
 	$(PEER)/python benchmarks/train.py
 	$(PEER)/python benchmarks/generate.py
 
+# math-verify and lm-eval pin an old antlr, so that they have an environment of their own too.
+bench-answers: $(ANSWERS_STAMP)
+	$(ANSWERS)/python benchmarks/answers.py
+
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py
 
 clean:
-	rm -rf .venv .venv-lowest .venv-newest .venv-peer .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-lowest .venv-newest .venv-peer .venv-answers .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so that an installation that broke off is done again.
@@ -99,4 +105,11 @@ $(PEER_STAMP): pyproject.toml benchmarks/peer-requirements.txt
 	$(PYTHON) -m venv .venv-peer
 	$(PEER)/python -m pip install --quiet --requirement benchmarks/peer-requirements.txt
 	$(PEER)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(ANSWERS_STAMP): pyproject.toml benchmarks/answers-requirements.txt
+	rm -rf .venv-answers
+	$(PYTHON) -m venv .venv-answers
+	$(ANSWERS)/python -m pip install --quiet --requirement benchmarks/answers-requirements.txt
+	$(ANSWERS)/python -m pip install --quiet --no-deps --editable .
 	touch $@
