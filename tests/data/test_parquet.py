@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory import peak_bytes
 
 from tunix_eval.data import (
     addition_dataset,
@@ -296,6 +297,53 @@ def test_a_parquet_file_is_a_dataset_under_its_stem(tmp_path):
     dataset = read_dataset(tmp_path / "sums.parquet")
     assert (dataset.key, dataset.traces) == ("sums", traces)
     assert dataset.content_sha256 == hashlib.sha256((tmp_path / "sums.parquet").read_bytes()).hexdigest()
+
+
+BOMBS = """
+import sys
+from pathlib import Path
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tunix_eval.data import validate_traces
+from tunix_eval.errors import DataError
+def write(name, column, **options):
+    row = {"trace_version": "1.0", "final_answer": "2", "steps": [{"i": 0, "type": "t", "content": "c"}]}
+    table = pa.Table.from_pylist([row] * len(column)).append_column("prompt", column)
+    pq.write_table(table, name, **options)
+if sys.argv[1] == "write":
+    text = "a" * (70 << 20)
+    write("dictionary.parquet", pa.array([text]), compression="zstd")
+    write("plain.parquet", pa.array([text]), compression="zstd", use_dictionary=False)
+    write("second.parquet", pa.array([text]), compression="gzip", use_dictionary=False, data_page_version="2.0")
+    write("nested.parquet", pa.array([[text]]), compression="zstd")
+    write("values.parquet", pa.ListArray.from_arrays(pa.array([0, 17_000_000], pa.int32()), pa.nulls(17_000_000)))
+    write("repeated.parquet", pa.array(["a" * (4 << 20)]).dictionary_encode().take(pa.array([0] * 60)))
+for name in sys.argv[2:]:
+    try:
+        print(validate_traces(Path(name)).traces)
+    except DataError as error:
+        print(str(error).splitlines()[0])
+"""
+
+
+def test_a_small_file_never_takes_much_memory(tmp_path: Path) -> None:
+    """Each of a few kilobytes: one value of 70 MiB, 17 million values, one value of 4 MiB in 60 rows."""
+    peak_bytes(BOMBS, "write", folder=tmp_path)
+    plain = write(tmp_path / "sound.parquet", ROW)
+    _, usual = peak_bytes(BOMBS, "read", plain, folder=tmp_path)
+    said = {
+        "dictionary": ": column 'prompt' has a page that unpacks to 73 MB (limit 64 MiB); write the file with smaller",
+        "plain": ": column 'prompt' has a page that unpacks to 73 MB",
+        "second": ": column 'prompt' has a page that unpacks to 73 MB",
+        "nested": ": column 'prompt.list.element' has a page that unpacks to 73 MB",
+        "values": ": column 'prompt.list.element' has a page that unpacks to 17,000,000 values (limit 16,000,000)",
+        "repeated": ": row 1: prompt: has 4194304 characters, limit 50000",
+    }
+    names = [f"{name}.parquet" for name in said]
+    assert max((tmp_path / name).stat().st_size for name in names) < 250_000
+    lines, peak = peak_bytes(BOMBS, "read", *names, folder=tmp_path)
+    assert [line.startswith(f"{name}{said[name[:-8]]}") for name, line in zip(names, lines, strict=True)] == [True] * 6
+    assert peak - usual < 400 << 20
 
 
 INNER = st.fixed_dictionaries({"k": st.none() | st.integers(-9, 9), "s": st.none() | st.sampled_from(["", "a", "é"])})

@@ -13,6 +13,8 @@ from memory import peak_bytes
 from tunix_eval.data import (
     TraceCount,
     checked_traces,
+    read_dataset,
+    read_predictions,
     read_traces,
     read_traces_leniently,
     scan_traces,
@@ -86,6 +88,19 @@ def test_where_a_block_ends_changes_nothing(
             with monkeypatch.context() as patched:
                 patched.setattr(lines, "BLOCK_BYTES", block_bytes)
                 assert outcomes(path) == whole
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sound line with megabytes of white space behind it, which every reader would pass over to the end."""
+    path = tmp_path / "bomb.jsonl.gz"
+    path.write_bytes(gzip.compress(line(1).encode() + b"\n" + b" \n" * (4 << 20)))
+    assert validate_traces(path).traces == 1
+    monkeypatch.setattr(lines, "UNPACKED_BYTES", 1 << 20)
+    for read in (read_traces, read_traces_leniently, validate_traces, read_predictions, read_dataset):
+        with pytest.raises(
+            DataError, match=r"bomb.jsonl.gz: unpacks to \d MiB and more from [\d,]+ bytes, over 250 tim"
+        ):
+            read(path)
 
 
 def test_a_bad_line_ends_the_pieces_and_every_other_bad_line_is_still_found(tmp_path: Path) -> None:

@@ -255,3 +255,15 @@ def test_a_directory_without_a_tokenizer_says_what_it_should_hold(tmp_path):
 def test_a_missing_library_is_named_with_its_install_command():
     with pytest.raises(DataError, match=r"m.json: needs the library no_such_library; .*pip install 'tunix-eval\[hf\]'"):
         optional_library("no_such_library", extra="hf", needed_by="m.json")
+
+
+def test_a_tokenizer_file_out_of_bounds_is_refused(tmp_path):
+    deep = tmp_path / "deep.json"
+    deep.write_text('{"model": {}, "normalizer": ' + '{"type": "Sequence", "normalizers": [' * 300 + "]}" * 300 + "}")
+    with pytest.raises(DataError, match=r"deep.json: is nested deeper than 100 levels"):
+        open_tokenizer(deep, ())
+    with (tmp_path / "huge.json").open("wb") as file:
+        # Takes no room on the disk.
+        file.truncate(300 << 20)
+    with pytest.raises(DataError, match=r"huge.json: has 315 MB, limit 256 MiB; expected a tokenizer.json"):
+        open_tokenizer(tmp_path / "huge.json", ())

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunix_eval.aside import held_aside, sync
 from tunix_eval.data.building.manifests import check_readable, content_fields, is_key, manifest_flaws, manifest_text
-from tunix_eval.data.reading.lines import file_stem, read_bytes
+from tunix_eval.data.reading.lines import file_stem, read_bytes, sha256_unpacked
 from tunix_eval.data.reading.remarks import DataWarning
 from tunix_eval.data.reading.traces import parse_traces, read_traces, traces_text
 from tunix_eval.digest import sha256_file
@@ -90,7 +90,7 @@ def _read_file(path: Path) -> Dataset:
     if not is_key(key):
         raise DataError(f"{path}: '{key}' is no key; rename the file with letters, digits, '.', '_' and '-'")
     # Of a packed file's text, so that packing changes nothing; a Parquet file has no text.
-    sha256 = sha256_file(path) if path.suffix == ".parquet" else hashlib.sha256(read_bytes(path)).hexdigest()
+    sha256 = sha256_file(path) if path.suffix == ".parquet" else sha256_unpacked(path)
     manifest = {"dataset_key": key, **content_fields(traces, sha256)}
     return Dataset(key=key, traces=tuple(traces), content_sha256=sha256, manifest=manifest)
 

@@ -62,24 +62,25 @@ def structural_flaw(line: bytes) -> str | None:
         value = json.loads(line, object_pairs_hook=note)
     except RecursionError:
         return _TOO_DEEP
-    if _depth(value) > MAX_DEPTH:
+    if depth(value) > MAX_DEPTH:
         return _TOO_DEEP
     if repeated:
         return f"{one_line(repeated[0])}: occurs more than once in one object"
     return _long_integer(value) if _LONG_INTEGER.search(line) else None
 
 
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
+def depth(value: Any) -> int:
+    """Return how many levels of lists and objects a decoded value has, and one for what they hold."""
+    levels, level = 0, [value]
     while level:
-        depth += 1
+        levels += 1
         level = [
             inner
             for item in level
             if isinstance(item, (dict, list))
             for inner in (item.values() if isinstance(item, dict) else item)
         ]
-    return depth
+    return levels
 
 
 def _long_integer(value: Any, path: str = "") -> str | None:

@@ -27,6 +27,8 @@ from tunix_eval.errors import DataError
 
 LISTED = 20
 """Bad lines that an error lists; the rest is counted."""
+_HELD_BYTES = 1 << 20
+"""Of a bad line; of a longer one only the reason is kept."""
 _CHECKED_AT_ONCE = 500
 """Records from Python."""
 
@@ -108,7 +110,7 @@ class RecordFormat(Generic[T]):
             DataError: the whole source has been looked through, and holds no record or bad lines: the first of them
                 with their reasons, and a count of the rest.
         """
-        problems, ids, count, remarks = Problems(), ids or IdTable(), 0, Remarks(self.remark)
+        problems, ids, count, remarks = Problems(self.record), ids or IdTable(), 0, Remarks(self.remark)
         for chunk in source.chunks():
             records, numbers, bad = self.sift(chunk)
             if source.remarked:
@@ -120,7 +122,7 @@ class RecordFormat(Generic[T]):
                 yield records
         problems.extend(self._repeated(source, ids.suspects()))
         if problems.count:
-            raise problems.error(source, self.record)
+            raise problems.error(source)
         if not count:
             raise nothing(source, self.noun)
         remarks.warn(source)
@@ -201,26 +203,37 @@ class RecordFormat(Generic[T]):
 
 
 class Problems:
-    """Bad lines: the first of them, and how many there are."""
+    """Bad lines: the first of them, and how many there are.
 
-    def __init__(self) -> None:
+    Args:
+        record: what a line should be, for reasons why it is none.
+    """
+
+    def __init__(self, record: type[Any]) -> None:
         self.count = 0
+        self._record = record
         self._first: list[Problem] = []
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Take in more; only those with the lowest numbers are kept."""
         every = chain(self._first, self._counted(problems))
-        self._first = heapq.nsmallest(LISTED, every, key=lambda problem: problem.number)
+        first = heapq.nsmallest(LISTED, every, key=lambda problem: problem.number)
+        # Twenty lines of 60 MiB would be held to the end of the file.
+        self._first = [one if len(one.line) < _HELD_BYTES else self._without_line(one) for one in first]
+
+    def _without_line(self, problem: Problem) -> Problem:
+        return Problem(problem.number, b"", problem.reason(self._record))
 
     def _counted(self, problems: Iterable[Problem]) -> Iterator[Problem]:
         for problem in problems:
             self.count += 1
             yield problem
 
-    def error(self, source: Source, record: type[Any]) -> DataError:
+    def error(self, source: Source) -> DataError:
         """Return the error for all of them."""
         shown = [
-            f"{source.where(problem.number)}: {source.in_own_words(problem.reason(record))}" for problem in self._first
+            f"{source.where(problem.number)}: {source.in_own_words(problem.reason(self._record))}"
+            for problem in self._first
         ]
         if self.count > len(shown):
             shown.append(f"and {self.count - len(shown)} more bad {source.unit}s")

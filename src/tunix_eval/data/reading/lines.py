@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import os
 import re
 import stat
@@ -25,6 +26,8 @@ BLOCK_BYTES = 1 << 18
 """Read at once. What is decoded of so much is still in the processor's cache when it is checked; of less, the checks
 of whole chunks would cost more than they save."""
 MAX_LINE_BYTES = 64 << 20
+UNPACKED_BYTES, MAX_RATIO = 256 << 20, 250
+"""A packed file may unpack to so much, or to so many times its size. gzip itself ends at about 1,030 times."""
 SHOWN_BYTES = 1_000
 """What is kept of a line that is too long."""
 
@@ -148,6 +151,18 @@ def read_bytes(path: Path) -> bytes:
     return b"".join(pieces)
 
 
+def sha256_unpacked(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hex, those of a `.gz` file unpacked, without holding them.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    for block in blocks(path, str(path)):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def blocks(path: Path, name: str, on_progress: Progress | None = None) -> Iterator[bytes]:
     """Yield a file's bytes in blocks, those of a `.gz` file unpacked; `name` is what errors call it."""
     done = 0
@@ -157,6 +172,11 @@ def blocks(path: Path, name: str, on_progress: Progress | None = None) -> Iterat
             while block := file.read(BLOCK_BYTES):
                 yield block
                 done += len(block)
+                if done > UNPACKED_BYTES and done > MAX_RATIO * total:
+                    raise DataError(
+                        f"{name}: unpacks to {done >> 20} MiB and more from {total:,} bytes, over {MAX_RATIO} times "
+                        "their number; unpack the file yourself if you trust it"
+                    )
                 if on_progress:
                     on_progress(min(raw.tell(), total), total)
     except (OSError, EOFError, zlib.error) as error:

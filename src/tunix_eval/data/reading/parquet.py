@@ -16,11 +16,14 @@ from tunix_eval.data.optional import optional_library
 from tunix_eval.data.reading.explain import explain, one_line
 from tunix_eval.data.reading.jsonl import encode, encode_lines
 from tunix_eval.data.reading.lines import Chunk, Progress, Refused, Source, file_source, open_regular
+from tunix_eval.data.reading.parquet_pages import check_pages
 from tunix_eval.errors import DataError
 from tunix_eval.records import Trace
 
 _ROWS = 500
 """Rows that are turned into Python objects at once."""
+_PART_BYTES = 32 << 20
+"""Of columns that are turned into Python objects at once."""
 _NO_PYTHON = (KeyError, TypeError, ValueError, OverflowError)
 """What pyarrow raises for values that Python does not have, such as a date in the year 100,000."""
 _decode_any = msgspec.json.Decoder().decode
@@ -96,7 +99,9 @@ def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chu
             _check_columns(file.schema_arrow.names, name)
             total, size = file.metadata.num_rows, path.stat().st_size
             plain = _is_plain(arrow.struct(file.schema_arrow), arrow.types)
-            for batch in file.iter_batches(batch_size=_ROWS):
+            with path.open("rb") as pages:
+                rows = min(_ROWS, check_pages(pages, file.metadata, name))
+            for batch in _bounded(file.iter_batches(batch_size=rows)):
                 lines = _by_columns(batch, arrow) if plain else None
                 yield _by_rows(_rows(batch), first) if lines is None else Chunk(lines, first)
                 first += batch.num_rows
@@ -106,6 +111,14 @@ def _chunks(path: Path, name: str, on_progress: Progress | None) -> Iterator[Chu
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         place = f"{name}: row {first} or one of the next" if first > 1 else name
         raise DataError(f"{place}: cannot be read as Parquet: {one_line(str(reason))}") from None
+
+
+def _bounded(batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield batches in parts of at most _PART_BYTES, or of one row: as Python objects and JSON they take five times."""
+    for batch in batches:
+        rows = max(1, batch.num_rows * _PART_BYTES // max(1, batch.nbytes))
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
 
 
 def _check_columns(columns: Sequence[str], name: str) -> None:

@@ -208,9 +208,9 @@ def _read_lines(source: Source) -> tuple[Lines, str]:
 
 
 def _refused(source: Source, found: Iterable[Problem]) -> DataError:
-    problems = Problems()
+    problems = Problems(_Line)
     problems.extend(found)
-    return problems.error(source, _Line)
+    return problems.error(source)
 
 
 def _unsound(lines: Lines) -> Iterator[Problem]:

@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 
 from tunix_eval.data.optional import optional_library
+from tunix_eval.data.reading.explain import MAX_DEPTH, depth
 from tunix_eval.data.tokenizers.vocabulary import FileTokenizer
 from tunix_eval.errors import DataError, RenderError
 from tunix_eval.figures import printable
 from tunix_eval.nearby import near_file
 
+MAX_FILE_BYTES = 256 << 20
+"""Of a tokenizer.json."""
 _PLACE = re.compile(r" at line 1 column \d+$")
 """In what we give to the library, which is not the file."""
 
@@ -65,6 +68,10 @@ class HfTokenizer(FileTokenizer):
         """
         file = path / "tokenizer.json" if path.is_dir() else path
         try:
+            if (size := file.stat().st_size) > MAX_FILE_BYTES:
+                raise DataError(
+                    f"{file}: has {size / 1e6:,.0f} MB, limit {MAX_FILE_BYTES >> 20} MiB; expected a tokenizer.json"
+                )
             data = file.read_bytes()
             document = msgspec.json.decode(data)
         except FileNotFoundError:
@@ -75,6 +82,8 @@ class HfTokenizer(FileTokenizer):
             raise DataError(f"{file}: is no JSON: {error}") from None
         if not isinstance(document, dict) or not isinstance(document.get("model"), dict):
             raise DataError(f"{file}: has no table 'model'; expected a tokenizer.json of the tokenizers library")
+        if depth(document) > MAX_DEPTH:
+            raise DataError(f"{file}: is nested deeper than {MAX_DEPTH} levels; expected a tokenizer.json")
         version = hashlib.sha256(data).hexdigest()[:12]
         return cls(document, control_tokens, version=version, source=str(file))
 
