@@ -103,6 +103,7 @@ def test_a_bound_gives_no_answer(text: str) -> None:
         ("It is 4x + 6.", "4x + 6"),
         ("The point (4, 6).", "(4, 6)"),
         ("It is 4 or 6.", "4 or 6"),
+        (r"It is 4 \text{ or } 6.", r"4 \text{ or } 6"),
         ("The roots are 4, 6.", "4, 6"),
         ("The ratio is 4:6.", "4:6"),
         ("It is 18, not 17.", "18"),

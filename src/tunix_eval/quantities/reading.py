@@ -65,7 +65,7 @@ _APPROXIMATELY = re.compile(r"[)\s]{0,3}≈[\s(]{0,3}")
 _CUE = re.compile(r"(?:\banswer\b(?:\s+is)?\s*[:=]?|####)", re.IGNORECASE)
 _STATEMENT_END = re.compile(r"[\n;?]|[.!](?=\s|\Z)")
 
-_JOINED = re.compile(r"[ ]?(?:,[ ]?)?(?:or|and)[ ](?:also[ ])?", re.IGNORECASE)
+_JOINED = re.compile(r"[ ]{0,3}(?:,[ ]{0,3})?(?:or|and)[ ]{1,3}(?:also[ ])?", re.IGNORECASE)
 _TUPLE_BEFORE = re.compile(r"[(\[][^()\[\]\n]{0,80},[ ]?\Z")
 _TUPLE_AFTER = re.compile(r"[ ]?[)\]]")
 _LIST_BEFORE = re.compile(r"(?:\bare|\bis|=|:)[ ]?((?:[^\s,]{1,20}[ ]?,[ ]?){1,8})\Z")
