@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from tunix_eval.data.optional import optional_library
-from tunix_eval.data.reading.explain import explain, one_line
+from tunix_eval.data.reading.explain import MAX_DEPTH, depth, explain, one_line
 from tunix_eval.data.reading.jsonl import encode, encode_lines
 from tunix_eval.data.reading.lines import Chunk, Progress, Refused, Source, file_source, open_regular
 from tunix_eval.data.reading.parquet_pages import check_pages
@@ -218,9 +218,12 @@ def _json_text(text: str) -> msgspec.Raw:
     """Return the JSON in a text as it stands, so that what is wrong in it is found as in a line."""
     data = text.encode("utf-8")
     try:
-        _decode_any(data)
+        value = _decode_any(data)
     except (ValueError, RecursionError) as error:
         raise DataError(f"meta: the text {explain(data, error, Trace)}") from None
+    # How deep a decoder goes before it gives up depends on the Python that runs it.
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
+        raise DataError(f"meta: the text is nested deeper than {MAX_DEPTH} levels")
     # Outside of texts, which hold it as an escape, a line end is but a space.
     return msgspec.Raw(data.replace(b"\n", b" "))
 
