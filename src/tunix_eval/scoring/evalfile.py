@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from tunix_eval.errors import ArtifactError
+from tunix_eval.figures import printable
 from tunix_eval.records import Completion, EvalItem, ExtractionStatus, Score, ScoredItem, Text50k, Turn
 
 
@@ -73,8 +74,8 @@ def read_eval(path: Path) -> list[ScoredItem]:
             break
         try:
             one = _scored_item(decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"{path}:{number}: {error}; evaluate the run again") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ArtifactError(f"{path}:{number}: {printable(str(error))}; evaluate the run again") from None
         item_id, repeat = one.completion.item_id, one.completion.repeat
         if scored.setdefault((item_id, repeat), one) is not one:
             which = f", repeat {repeat}," if repeat else ""

@@ -17,6 +17,7 @@ from tunix_eval.data.reading.lines import Source
 from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.errors import DataError
 from tunix_eval.records import Evalset
+from tunix_eval.tables import cut
 
 ID_KEYS = ("id", "trace_id", "example_id", "meta.eval_id")
 TEXT_KEYS = ("prediction", "predicted_answer", "generated_answer", "generated_response", "final_answer")
@@ -189,7 +190,7 @@ def _chosen(keys: Sequence[str], found: Sequence[_Line], lines: Lines, source: S
         if any(value is not msgspec.UNSET for value in map(_getter(key), found)):
             return key
     there = list(dict.fromkeys(key for _, line in lines for key in msgspec.json.decode(line)))
-    listing = ", ".join(there[:LISTED]) + (", .." if len(there) > LISTED else "") or "no key"
+    listing = ", ".join(map(cut, there[:LISTED])) + (", .." if len(there) > LISTED else "") or "no key"
     raise DataError(f"{source.name}: no {source.unit} has {what} under {', '.join(keys)}; found: {listing}")
 
 

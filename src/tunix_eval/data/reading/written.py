@@ -45,12 +45,17 @@ def _as_texts(line: bytes, key: str) -> Any:
 def with_texts(line: bytes, texts: tuple[str, ...], lists: tuple[str, ...] = ()) -> bytes | None:
     """Return a line in which numbers are texts that stand under these keys or in the lists under those.
 
-    None where there are no such numbers. Of a key that is there twice the last is kept: look for such keys before.
+    None where there are no such numbers, or no object. Of a key that is there twice the last is kept: look for such
+    keys before.
 
     >>> with_texts(b'{"a": 12345678901234567890.50, "b": [1, "2"]}', ("a",), ("b",))
     b'{"a":"12345678901234567890.50","b":["1","2"]}'
     """
-    parts = _decode_parts(line)
+    try:
+        parts = _decode_parts(line)
+    except (ValueError, RecursionError):
+        # It is no object, or no JSON: who asks has an error that says so.
+        return None
     changed = {key: _quoted(parts[key]) for key in texts if key in parts and _is_raw_number(parts[key])}
     for key in lists:
         if key in parts and bytes(parts[key]).startswith(b"["):
