@@ -173,7 +173,10 @@ def test_a_mistake_is_named_with_its_key(run_file: Path, old: str, new: str, mes
         ({"rule": "max_drop", "drop": "two"}, "found 'two', expected a share such as \"2%\", or a number"),
         ({"rule": "max_drop", "drop": -0.1}, 'found -0.1, expected a share such as "2%", or a number from 0 on'),
         ({"rule": "max_drop", "drop": "2%", "alpha": 0.1}, "max_drop takes no alpha; it takes evalset, drop"),
-        ({"rule": "no_worse", "runs": 3}, "no_worse takes no runs; it takes evalset, alpha, margin, confirm, test"),
+        (
+            {"rule": "no_worse", "runs": 3},
+            "no_worse takes no runs; it takes evalset, alpha, margin, confirm, confirm_below, seed_noise, test",
+        ),
         ({"rule": "no_worse", "unproven": "skip"}, "no_worse takes no unproven"),
         ({"rule": "no_worse", "test": "mid-p"}, "found 'mid-p', expected mid_p, exact. Did you mean 'mid_p'?"),
         ({"rule": "no_worse", "confirm": -1}, "confirm: Input should be greater than or equal to 0, found -1"),

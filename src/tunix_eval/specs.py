@@ -294,9 +294,9 @@ class GenerationSpec(StrictTable):
 
 Rule = Literal["no_worse", "non_inferior", "better", "at_least", "at_most", "max_drop"]
 RULE_ARGUMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "no_worse": ((), ("alpha", "margin", "confirm", "test")),
-    "non_inferior": (("margin",), ("alpha", "runs", "unproven")),
-    "better": (("than",), ("alpha", "runs", "test")),
+    "no_worse": ((), ("alpha", "margin", "confirm", "confirm_below", "seed_noise", "test")),
+    "non_inferior": (("margin",), ("alpha", "runs", "seed_noise", "unproven")),
+    "better": (("than",), ("alpha", "runs", "seed_noise", "test")),
     "at_least": (("value",), ()),
     "at_most": (("value",), ()),
     "max_drop": (("drop",), ()),
@@ -324,12 +324,31 @@ class GateSpec(StrictTable):
     """What max_drop allows: a share of the reference ("2%"), or a number in the metric's own unit."""
     confirm: int = Field(default=2, ge=0, le=_MOST_RUNS)
     """Training seeds that no_worse adds before it believes a drop between retrained runs."""
-    runs: int = Field(default=1, ge=1, le=_MOST_RUNS)
-    """Training seeds on the side of the current run (better: on each side)."""
+    confirm_below: float = Field(default=0.2, gt=0, lt=0.5)
+    """The one-sided p of no_worse's first look up to which it adds them."""
+    runs: int | None = Field(default=None, ge=1, le=_MOST_RUNS)
+    """Training seeds on the side of the current run (better: on each side); by default 3 for non_inferior, else 1."""
+    seed_noise: float | None = Field(default=None, gt=0)
+    """About how far a training seed moves the mean, as a standard deviation in the metric's own unit, where that is
+    known; by default a tenth of the standard deviation of the items."""
     unproven: Literal["fail", "skip"] = "fail"
     """What becomes of non_inferior where neither a drop nor its absence is proven."""
     test: Literal["mid_p", "exact"] = "mid_p"
     """Which McNemar test compares 0/1 scores item by item."""
+
+    @property
+    def seeds(self) -> int:
+        """How many training seeds of a run file that trains are judged."""
+        return self.runs or (3 if self.rule == "non_inferior" else 1)
+
+    @model_validator(mode="after")
+    def _second_look_asks_for_more(self) -> GateSpec:
+        if "confirm_below" in self.model_fields_set and self.confirm_below < self.alpha:
+            raise ValueError(
+                f"confirm_below {self.confirm_below:g} is below alpha {self.alpha:g}: what the first look lets go, the "
+                "second one cannot find; take alpha or more"
+            )
+        return self
 
     @model_validator(mode="after")
     def _arguments_fit_the_rule(self) -> GateSpec:

@@ -27,8 +27,8 @@ class MeanEstimate:
     """Of the sample, over n - 1; None for one value."""
     stderr: float | None
     """Of the mean; None where there is one value or one cluster."""
-    dof: int
-    """n - 1, or clusters - 1."""
+    dof: float
+    """n - 1, or clusters - 1; of two samples Welch's."""
 
     def interval(self, level: float) -> tuple[float, float] | None:
         """Return the two-sided t interval of the mean."""

@@ -85,9 +85,10 @@ def test_runs_of_one_recipe_stand_on_one_side_and_are_the_unit(records: Records)
         f"A  addition  seeds 0, 1, 2 ({', '.join(one[:8] for one in ours)})",
         f"B  b         seeds 0, 1 ({', '.join(one[:8] for one in theirs)})",
     ]
-    expected = stats.ttest_ind([0.95, 0.93], [1.0, 0.99, 0.98])
     found = figures(records, *ours, *theirs)
     assert (found["unit"], found["lost"], found["won"]) == ("runs", 7, 0)
+    assert found["method"] == "Welch's t on run means"
+    expected = stats.ttest_ind([0.95, 0.93], [1.0, 0.99, 0.98], equal_var=False)
     assert found["p_value"] == pytest.approx(expected.pvalue, rel=1e-9)
     assert found["interval"] == pytest.approx(list(expected.confidence_interval(0.95)), rel=1e-9)
 

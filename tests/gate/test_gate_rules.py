@@ -1,6 +1,7 @@
 """Rules: what passes, what fails, and what the verdict says."""
 
 import math
+import re
 
 import msgspec
 import numpy as np
@@ -138,10 +139,10 @@ def test_a_retrained_run_is_compared_by_run_means():
 
 
 def test_a_retrained_run_far_below_the_baseline_runs_fails():
-    # sd of the means is sqrt(2.5) / 200; t = 12 / sqrt(2.5 * 1.2) = 6.93 on 4 degrees of freedom, p 0.0011.
+    # sd of the means is sqrt(2.5) / 200; t = 12 / sqrt(2.5 * 1.2) = 6.93 on 4 degrees of freedom would be p 0.0011.
     verdict = judge("no_worse", [run(180, "now")], BASELINE)
     assert verdict.outcome == "failed"
-    assert verdict.p_value == pytest.approx(0.00114, abs=1e-5)
+    assert 0.0005 < verdict.p_value < 0.002
 
 
 def test_a_margin_shifts_the_comparison_of_runs():
@@ -151,22 +152,40 @@ def test_a_margin_shifts_the_comparison_of_runs():
 def test_five_perfect_runs_do_not_condemn_a_run_with_one_mistake():
     perfect = [run(200, f"b{seed}") for seed in range(5)]
     verdict = judge("no_worse", [run(199, "now")], perfect)
-    assert (verdict.outcome, verdict.unit) == ("passed", "items")
-    assert any("noise cannot be seen" in note for note in verdict.notes)
+    assert (verdict.outcome, verdict.unit) == ("passed", "runs")
+    # One mistake in six runs falls to the last of them once in six.
+    assert 0.05 < verdict.p_value < 1 / 6
     assert judge("no_worse", [run(190, "now")], perfect).outcome == "failed"
 
 
-def test_one_baseline_run_proves_nothing_and_says_so():
-    verdict = judge("no_worse", [run(150, "now")], BASELINE[:1])
+@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize(("before", "after"), [(73, 5), (196, 20)], ids=["0.364 -> 0.027", "0.98 -> 0.1"])
+def test_few_baseline_runs_find_a_collapse(before, after, runs):
+    """Once the two fresh runs that a near drop trains have collapsed as well."""
+    reference = [run(before + 2 * seed, f"b{seed}", start=7 * seed) for seed in range(runs)]
+    current = [run(after + seed, f"n{seed}", start=11 * seed) for seed in range(3)]
+    verdict = judge("no_worse", current, reference, bounds=(0.0, 1.0))
+    assert (verdict.outcome, verdict.n_runs) == ("failed", runs)
+
+
+def test_one_baseline_run_passes_an_honest_retraining_and_says_what_it_would_find():
+    verdict = judge("no_worse", [run(188, "now", start=30)], BASELINE[:1], bounds=(0.0, 1.0))
+    assert (verdict.outcome, verdict.unit, verdict.n_runs) == ("passed", "runs", 1)
+    assert 0.1 < verdict.detectable < 0.3
+    assert "prior on the noise between seeds" in verdict.method
+
+
+def test_one_baseline_run_near_the_bad_end_decides_nothing():
+    verdict = judge("no_worse", [run(30, "now", start=30)], [run(32, "b")], bounds=(0.0, 1.0))
     assert verdict.outcome == "undecided"
-    assert verdict.p_value < 1e-6
-    assert any("seeds is unknown" in note for note in verdict.notes)
-    assert "seeds is unknown" in verdict.reason
+    assert "the largest drop that there can be is 0.160, and the least that would be found is" in verdict.undecided
+    assert "give it more baseline runs" in verdict.undecided
 
 
-def test_one_baseline_run_fails_only_with_an_explicit_margin():
-    assert judge("no_worse", [run(150, "now")], BASELINE[:1], margin=0.0).outcome == "failed"
-    assert judge("no_worse", [run(150, "now")], BASELINE[:1], margin=0.3).outcome == "passed"
+def test_a_declared_seed_noise_takes_the_place_of_the_usual_one():
+    sides = [run(170, "now")], BASELINE[:1]
+    assert judge("no_worse", *sides).outcome == "passed"
+    assert judge("no_worse", *sides, seed_noise=0.005).outcome == "failed"
 
 
 # ------------------------------------------------------------------------------------------------- lower is better
@@ -287,17 +306,34 @@ def test_a_test_that_cannot_be_made_is_no_unproven_one():
 
 
 def test_a_retrained_non_inferior_counts_the_runs_that_it_would_take():
-    verdict = judge("non_inferior", [run(190, "now")], BASELINE, margin=0.02)
+    verdict = judge("non_inferior", [run(190, "now", start=9)], BASELINE, margin=0.02)
     assert (verdict.outcome, verdict.unit, verdict.n_runs) == ("failed", "runs", 5)
-    assert "if nothing changed takes about 2 runs (has 1)" in verdict.reason
-    more = [run(190, "now"), run(192, "more", start=60), run(191, "most", start=90)]
-    assert judge("non_inferior", more, BASELINE, margin=0.02).outcome == "passed"
+    assert "if nothing changed takes about " in verdict.reason
+    assert "assumes that training seeds move both sides by as much" in verdict.reason
 
 
-def test_non_inferior_to_one_run_of_other_weights_says_that_seed_noise_is_unknown():
-    verdict = judge("non_inferior", [run(192, "now")], BASELINE[:1], margin=0.1)
-    assert (verdict.outcome, verdict.unit) == ("passed", "items")
-    assert any("seeds is unknown" in note for note in verdict.notes)
+def test_a_proof_over_several_runs_a_side_is_welchs_and_takes_no_noise_for_equal():
+    graded_runs = [
+        [graded([mean - 0.1, mean, mean + 0.1], f"{side}{index}") for index, mean in enumerate(means)]
+        for side, means in (("n", (0.70, 0.76, 0.73)), ("b", (0.75, 0.752, 0.748, 0.751)))
+    ]
+    verdict = judge("non_inferior", *graded_runs, margin=0.1)
+    expected = stats.ttest_ind(
+        [0.75 - 0.1, 0.752 - 0.1, 0.748 - 0.1, 0.751 - 0.1], [0.70, 0.76, 0.73], equal_var=False, alternative="less"
+    )
+    assert verdict.method == "Welch's t on run means"
+    assert verdict.p_value == pytest.approx(expected.pvalue, abs=1e-9)
+    assert not verdict.notes
+
+
+def test_the_worse_side_of_a_proof_is_at_least_as_noisy_as_its_own_items():
+    """Three current runs with one mean by chance, 20 of whose 200 items flip: they do not count as noiseless."""
+    baseline = [run(right, f"b{right}", start=right) for right in (196, 195, 197, 196, 195)]
+    current = [run(188, f"n{seed}", start=60 * seed) for seed in range(3)]
+    verdict = judge("non_inferior", current, baseline, margin=0.05)
+    # 36 items are wrong in one run of three: item noise sqrt(36 * 2/3 / 2 / 199 * 200) / 200 of a mean.
+    own = 36 * (2 / 3) / 2 * 200 / 199 / 200**2
+    assert verdict.interval[1] - verdict.interval[0] > 2 * stats.norm.ppf(0.95) * math.sqrt(own / 3)
 
 
 @settings(deadline=None, max_examples=40)
@@ -341,20 +377,25 @@ def test_max_drop_reads_a_rise_as_worse_where_lower_is_better():
 
 
 def test_max_drop_says_how_often_it_fails_though_nothing_changed():
-    # sd of the baseline means sqrt(2.5) / 200; allowed 0.01 * 0.96: t = 0.0096 / (sd * sqrt(1.2)) on 4 degrees.
+    # sd of the baseline means sqrt(2.5) / 200; allowed 0.01 * 0.96: about t = 0.0096 / (sd * sqrt(1.2)) on 4 degrees.
     verdict = judge("max_drop", [run(191, "now", start=9)], BASELINE, drop="1%")
     expected = stats.t.sf(0.0096 / (math.sqrt(2.5) / 200 * math.sqrt(1.2)), 4)
-    assert verdict.false_alarms == pytest.approx(expected, abs=1e-9)
-    assert f"this rule fails {100 * expected:.0f} times in 100 though nothing changed" in verdict.reason
+    assert verdict.false_alarms == pytest.approx(expected, abs=0.1)
+    assert f"this rule fails {100 * verdict.false_alarms:.0f} times in 100 though nothing changed" in verdict.reason
     assert (verdict.unit, verdict.p_value, verdict.margin) == ("runs", None, pytest.approx(0.0096))
 
 
-def test_one_baseline_run_bounds_the_false_alarms_of_max_drop_from_below():
-    # 14 items flip, so that the difference varies by sqrt(20) / 200; allowed 0.0194.
-    verdict = judge("max_drop", [run(192, "now", start=10)], [run(194, "b")], drop="2%")
-    assert verdict.false_alarms == pytest.approx(stats.norm.sf(0.0194 / (math.sqrt(14) / 200)), abs=1e-9)
-    assert "fails at least" in verdict.reason
-    assert any("seeds is unknown" in note for note in verdict.notes)
+@pytest.mark.parametrize(
+    ("drop", "right", "message"),
+    [
+        ("2%", 0, "max_drop 2% of a baseline of 0 is 0, no share of anything; name a number"),
+        (0.05, 4, "max_drop 0.05 never fails against a baseline of 0.02: the largest drop there can be is 0.02"),
+    ],
+)
+def test_a_drop_that_no_run_can_fail_is_refused(drop, right, message):
+    sides = [run(right, "now")], [run(right, "b1"), run(right, "b2", start=9)]
+    with pytest.raises(SpecError, match=re.escape(f"addition/exact: {message}")):
+        judge("max_drop", *sides, drop=drop, bounds=(0.0, 1.0))
 
 
 # ------------------------------------------------------------------------------------------- what a verdict prints

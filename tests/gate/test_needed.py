@@ -44,7 +44,7 @@ def test_several_baseline_runs_show_their_spread():
     text = "to exclude a drop of 0.05: passes 80 times in 100 if nothing changed with about 2 runs (has 2)"
     assert say(gate, baseline) == text
     fine = GateSpec(rule="non_inferior", metric="exact", margin=0.01)
-    assert say(fine, baseline).endswith("with about 32 runs on each side (has 1 against 5)")
+    assert say(fine, baseline).endswith("with about 32 runs on each side (has 3 against 5)")
 
 
 def test_baseline_runs_of_one_mean_show_none():

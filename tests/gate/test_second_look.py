@@ -1,12 +1,10 @@
 """The second look at a near drop, and its error rates on the twelve honest seeds."""
 
-import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import special
 
 from tunix_eval.gate import decide
 from tunix_eval.records import RunScores
@@ -19,7 +17,10 @@ DROP = 0.05
 
 
 def seed_run(index, *, drop=0.0):
-    values = {f"i{item:03d}": value - drop for item, value in enumerate(EXACT[index, :N].tolist())}
+    """A seed's run, of whose right items a random share of the items is turned wrong."""
+    marks = EXACT[index, :N].copy()
+    marks[np.random.default_rng(index).choice(np.flatnonzero(marks), round(drop * N), replace=False)] = 0.0
+    values = {f"i{item:03d}": value for item, value in enumerate(marks.tolist())}
     return RunScores(run_id=f"r{index}", seed=index, weights_sha256=f"w{index}", values=values)
 
 
@@ -80,9 +81,9 @@ def test_without_fresh_runs_the_first_look_decides():
         (right(192, "now"), BASELINE, {}),
         (right(180, "now"), BASELINE, {"confirm": 0}),
         (right(180, "now", weights="b194"), BASELINE, {}),
-        (right(180, "now"), BASELINE[:1], {"margin": 0.0}),
+        (right(190, "now"), BASELINE, {"confirm_below": 0.1}),
     ],
-    ids=["no drop", "confirm 0", "same weights", "one baseline run"],
+    ids=["no drop", "confirm 0", "same weights", "another threshold"],
 )
 def test_no_fresh_runs_are_asked_for(current, reference, arguments):
     fresh = Fresh([right(192, "f1")])
@@ -103,38 +104,16 @@ def test_a_fresh_run_with_the_weights_of_a_baseline_run_is_still_a_run():
     assert verdict.unit == "runs"
 
 
-def resamplings():
-    """Every baseline of 5, first look of 1 and two more, of 12 runs: int[83160, 8]."""
-    rows = []
-    for baseline in itertools.combinations(range(12), 5):
-        rest = [run for run in range(12) if run not in baseline]
-        for first in rest:
-            others = [run for run in rest if run != first]
-            rows += [(*baseline, first, *more) for more in itertools.combinations(others, 2)]
-    return np.array(rows)
-
-
-def p_values(baseline, current):
-    """One-sided two-sample t of each row."""
-    k, j = baseline.shape[1], current.shape[1]
-    squares = k * baseline.var(axis=1) + j * current.var(axis=1)
-    stderr = np.sqrt(squares / (j + k - 2) * (1 / j + 1 / k))
-    return special.stdtr(j + k - 2, (current.mean(axis=1) - baseline.mean(axis=1)) / stderr)
-
-
-def alarms(means, rows, drop):
-    baseline, current = means[rows[:, :5]], means[rows[:, 5:]] - drop
-    return (p_values(baseline, current[:, :1]) <= 0.2) & (p_values(baseline, current) <= 0.05)
-
-
-def test_over_all_resamplings_of_the_twelve_seeds_alarms_are_rare_and_five_points_are_found():
-    rows, means = resamplings(), EXACT[:, :N].mean(axis=1)
-    assert len(rows) == 792 * 7 * 15
-    honest, worse = alarms(means, rows, 0.0), alarms(means, rows, DROP)
-    assert honest.mean() <= 0.07
-    assert worse.mean() >= 0.85
-    for index in np.random.default_rng(8).choice(len(rows), 60, replace=False):
-        for drop, expected in ((0.0, honest), (DROP, worse)):
-            runs = [seed_run(run, drop=drop) for run in rows[index, 5:]]
-            verdict = judge(runs[:1], [seed_run(run) for run in rows[index, :5]], Fresh(runs[1:]))
-            assert (verdict.outcome == "failed") == expected[index]
+def test_of_the_twelve_seeds_alarms_are_rare_and_five_points_are_found():
+    """Random baselines of 5, a first look and two fresh runs."""
+    rng, sessions = np.random.default_rng(8), 200
+    alarms = hits = 0
+    for _ in range(sessions):
+        picked = rng.permutation(12)[:8]
+        baseline = [seed_run(one) for one in picked[:5]]
+        for drop in (0.0, DROP):
+            runs = [seed_run(one, drop=drop) for one in picked[5:]]
+            failed = judge(runs[:1], baseline, Fresh(runs[1:])).outcome == "failed"
+            alarms, hits = alarms + (failed and not drop), hits + (failed and drop > 0)
+    assert alarms / sessions <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / sessions)
+    assert hits / sessions >= 0.85

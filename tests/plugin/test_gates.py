@@ -130,21 +130,34 @@ def test_the_same_weights_are_compared_item_by_item(retrained: Project) -> None:
     assert (found["unit"], found["delta"], found["n_runs"]) == ("items", 0.0, 1)
 
 
+def test_one_baseline_run_finds_a_collapse(project: Project) -> None:
+    project.test(GATE)
+    result = project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note: words/exact on word-ending-heldout: no_worse finds a drop of 0.*"])
+    project.write("words.toml", RUN_FILE.replace("order = 8", "order = 1"))
+    project.run("--tunix-train").assert_outcomes(failed=1)
+    assert verdict(project)["n_runs"] == 1
+
+
 def test_an_undecided_gate_is_no_pass_and_fails_where_one_is_required(project: Project) -> None:
+    """With a margin that leaves no room for a drop that could be found."""
     project.test(GATE)
     project.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1").assert_outcomes(passed=1)
-    project.write("words.toml", RUN_FILE.replace("order = 8", "order = 1"))
-    result = project.run("--tunix-train", "-rs")
+    project.test(GATE.replace("metric='exact'", "metric='exact', margin=0.99"))
+    plan = project.run("--tunix-plan")
+    plan.stdout.fnmatch_lines(
+        ["*gate   no_worse(exact) of words *; between retrained runs undecided, for the largest*"]
+    )
+    result = project.run("-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(
         ["*  undecided no_worse exact *", "undecided: 1 gate that could not have failed: *", "SKIPPED*: words/exact: *"]
     )
     assert (verdict(project)["outcome"], "undecided, for" in str(verdict(project)["reason"])) == ("undecided", True)
-    result = project.run("--tunix-train", "--tunix-require")
+    result = project.run("--tunix-require")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*(--tunix-require: a gate may not be undecided)*"])
-    project.test(GATE.replace("metric='exact'", "metric='exact', margin=0.1"))
-    project.run("--tunix-train").assert_outcomes(failed=1)
 
 
 def test_a_run_of_a_gpu_says_so_in_its_verdict_and_records_and_keeps_its_id(project: Project) -> None:

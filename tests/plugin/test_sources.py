@@ -22,7 +22,7 @@ evalsets = ["sums.jsonl"]
 scorers = ["exact", "numeric"]
 answer = "answer"
 """
-NO_WORSE = '\n[[gates]]\nrule = "no_worse"\nmetric = "exact"\nmargin = 0.0\n'
+NO_WORSE = '\n[[gates]]\nrule = "no_worse"\nmetric = "exact"\n'
 CASES = """
 @pytest.mark.tunix_evalset("sums.jsonl")
 def test_case(tunix_case):
@@ -62,10 +62,10 @@ def records(project: Project) -> Path:
 def test_a_predictions_file_is_scored_and_gated_without_training(served: Project, workers: tuple[str, ...]) -> None:
     served.write("served.toml", PREDICTIONS + NO_WORSE)
     served.run("--tunix-update-baselines", "served.toml", *workers).assert_outcomes(passed=2)
-    served.write("preds.jsonl", predictions(wrong=8))
+    served.write("preds.jsonl", predictions(wrong=12))
     result = served.run("served.toml", *workers)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["served/exact: 1.000 -> 0.600 over 20 items (lost 8, won 0; drop 0.400*"])
+    result.stdout.fnmatch_lines(["served/exact: 1.000 -> 0.400 over 20 items, 1 run against 1 (drop 0.600*"])
     assert not served.manifests()
 
 
@@ -122,14 +122,10 @@ def test_a_predictions_file_that_does_not_fit_is_one_line_before_anything_runs(
     assert not (served.path / "baselines").exists()
 
 
-def test_one_name_of_weights_compares_items_and_needs_no_margin(served: Project) -> None:
-    served.write("served.toml", PREDICTIONS + NO_WORSE.replace("margin = 0.0\n", ""))
-    result = served.run("--tunix-update-baselines", "served.toml")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["served/exact: no_worse on predictions of unknown weights can never fail*"])
+def test_one_name_of_weights_compares_items(served: Project) -> None:
     served.write(
         "served.toml",
-        PREDICTIONS.replace("name =", 'weights = "gemma@1"\nname =') + NO_WORSE.replace("margin = 0.0\n", ""),
+        PREDICTIONS.replace("name =", 'weights = "gemma@1"\nname =') + NO_WORSE,
     )
     served.write("preds.jsonl", predictions())
     served.run("--tunix-update-baselines", "served.toml").assert_outcomes(passed=2)

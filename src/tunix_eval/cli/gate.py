@@ -43,7 +43,20 @@ from tunix_eval.specs import AnySpec, GateSpec, RunSpec
 from tunix_eval.store import Store
 from tunix_eval.tables import is_path, validated
 
-_OF_A_RULE = ("rule", "metric", "alpha", "margin", "value", "drop", "than", "test", "confirm", "unproven")
+_OF_A_RULE = (
+    "rule",
+    "metric",
+    "alpha",
+    "margin",
+    "value",
+    "drop",
+    "than",
+    "test",
+    "confirm",
+    "confirm_below",
+    "seed_noise",
+    "unproven",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--than", metavar="RUN", help="of better: the run to compare with")
     parser.add_argument("--test", metavar="T", help="mid_p (default) or exact: which McNemar test")
     parser.add_argument("--confirm", metavar="N", type=int, help="recorded seeds of a second look; default 2")
+    parser.add_argument(
+        "--confirm-below", metavar="P", type=float, help="p of a first look that asks for it; default 0.2"
+    )
+    parser.add_argument(
+        "--seed-noise", metavar="S", type=float, help="how far a seed moves the mean, as far as is known"
+    )
     parser.add_argument("--unproven", metavar="U", help="fail (default) or skip: a non_inferior that proves nothing")
     parser.add_argument("--gates", metavar="RUNFILE", help="decide the [[gates]] of this run file, with its correction")
     parser.add_argument("--baselines", metavar="DIR", help="the baselines, else as ./pyproject.toml sets it")
@@ -155,15 +174,15 @@ def _on(runs: Sequence[RecordedRun], evalset: str) -> list[Evaluation]:
 
 
 def _with_seeds(first: Evaluation, gate: GateSpec, store: Store) -> list[Evaluation]:
-    """Return a run, and beside it the recorded seeds that its gate asks for."""
-    if gate.runs == 1:
+    """Return a run, and beside it the recorded seeds that its gate asks for; completions from elsewhere have none."""
+    if gate.seeds == 1 or (gate.runs is None and first.manifest.recipe_sha256 is None):
         return [first]
     start = first.manifest.seed + 1
-    more = recorded_seeds(first, range(start, start + gate.runs - 1), gate.metric, store)
+    more = recorded_seeds(first, range(start, start + gate.seeds - 1), gate.metric, store)
     if not more:
         raise ArtifactError(
-            f"{first.where}: {gate.rule}({gate.metric}) asks for {gate.runs} runs, and seeds {start} to "
-            f"{start + gate.runs - 2} of its recipe are not all recorded; train them, or name the runs that there are"
+            f"{first.where}: {gate.rule}({gate.metric}) asks for {gate.seeds} runs, and seeds {start} to "
+            f"{start + gate.seeds - 2} of its recipe are not all recorded; train them, or name the runs that there are"
         )
     return [first, *more]
 
@@ -173,9 +192,9 @@ def _named_by_file(gate: GateSpec, path: Path, evalset: str, store: Store) -> li
     other = read_run_file(run_file_path(gate.than or "", path.parent))
     recorded = [Evaluation(folder, held) for folder, held in store.evaluations(evalset) if held.run_name == other.name]
     there = [one.manifest.seed for one in recorded]
-    seeds = range(other.seed, other.seed + gate.runs) if isinstance(other, RunSpec) else sorted(set(there))
+    seeds = range(other.seed, other.seed + gate.seeds) if isinstance(other, RunSpec) else sorted(set(there))
     found = [one for one in recorded if one.manifest.seed in seeds]
-    if len(found) != (gate.runs if isinstance(other, RunSpec) else 1) or {one.manifest.seed for one in found} != set(
+    if len(found) != (gate.seeds if isinstance(other, RunSpec) else 1) or {one.manifest.seed for one in found} != set(
         seeds
     ):
         listed = ", ".join(f"{one.manifest.run_id} (seed {one.manifest.seed})" for one in recorded) or "none"
@@ -203,11 +222,11 @@ def _verdict(
     if gate.value is None and not others:
         reference = _baseline(current, gate.metric, arguments)
     scores = [one.scores(gate.metric) for one in current]
-
-    def fresh(count: int) -> list[RunScores]:
-        start = 1 + max(one.seed for one in (*scores, *reference))
-        found = recorded_seeds(first, range(start, start + count), gate.metric, open_store(arguments))
-        return [one.scores(gate.metric) for one in found]
+    start = 1 + max(one.seed for one in (*scores, *reference))
+    more = []
+    if gate.rule == "no_worse" and gate.confirm:
+        seeds = range(start, start + gate.confirm)
+        more = [one.scores(gate.metric) for one in recorded_seeds(first, seeds, gate.metric, open_store(arguments))]
 
     low, high = scorer.bounds or (None, None)
     return decide(
@@ -219,7 +238,7 @@ def _verdict(
         lower_is_better=scorer.lower_is_better,
         clusters=first.clusters,
         bounds=(-math.inf if low is None else low, math.inf if high is None else high),
-        fresh=fresh,
+        fresh=(lambda count: more) if more else None,
     )
 
 

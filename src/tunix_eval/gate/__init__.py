@@ -17,9 +17,10 @@ from tunix_eval.gate.baseline import (
 from tunix_eval.gate.baseline_file import baseline_text, read_baseline
 from tunix_eval.gate.changes import describe_change, same_content
 from tunix_eval.gate.correction import corrected
+from tunix_eval.gate.foresee import foreseen
 from tunix_eval.gate.needed import needed
 from tunix_eval.gate.rules import decide
-from tunix_eval.gate.scale import check_scale
+from tunix_eval.gate.scale import check_drop, check_scale
 from tunix_eval.gate.unanswered import NEARLY_NONE, check_answered
 from tunix_eval.gate.verdicts import not_decided
 
@@ -34,12 +35,14 @@ __all__ = [
     "baseline_text",
     "check_answered",
     "check_comparable",
+    "check_drop",
     "check_equal_scores",
     "check_scale",
     "completions_sha256",
     "corrected",
     "decide",
     "describe_change",
+    "foreseen",
     "make_baseline",
     "needed",
     "not_decided",

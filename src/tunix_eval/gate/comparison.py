@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from tunix_eval.gate.noise import RunNoise
 from tunix_eval.gate.power import detectable_by_t
 from tunix_eval.statistics import MeanEstimate, t_cdf
 
@@ -27,8 +28,10 @@ class Comparison:
     stderr: float | None = None
     """Of the worsening where nothing changed; None where it cannot be told."""
     dof: float = math.inf
-    """Of the standard error: items or clusters less one, runs less two. Infinite for 0/1 values, where it follows from
+    """Of the standard error: items or clusters less one, or Welch's. Infinite for 0/1 values, where it follows from
     how many items flip."""
+    noise: RunNoise | None = None
+    """Of a run's mean, where runs were compared under a prior."""
     bootstrap: tuple[float, float] | None = None
     """(1 - 2 alpha) bootstrap interval of the worsening, beside that of a paired t test."""
     lost: int = 0

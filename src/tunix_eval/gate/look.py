@@ -8,10 +8,13 @@ from typing import Literal
 
 from tunix_eval.gate.comparison import Comparison
 from tunix_eval.gate.paired import compare_items
-from tunix_eval.gate.runs import compare_runs
-from tunix_eval.gate.verdicts import Case, run_mean
+from tunix_eval.gate.runs import compare_runs, compare_unlike_runs
+from tunix_eval.gate.verdicts import Case
 from tunix_eval.records import RunScores
 from tunix_eval.statistics import mean
+
+_PROOFS = ("non_inferior", "better")
+"""The rules that pass by proof: what they take for granted is what they may get wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,11 @@ def compare(case: Case) -> Look:
         if len(twins) > 1:
             compared = replace(compared, method=f"{compared.method}, item means over runs")
         return Look(case, "same weights", compared, (note,))
-    if several:
-        return Look(case, "retrained", by_runs(case))
-    note = f"{'one run each' if better else 'one baseline run'}, so that the noise between training seeds is unknown"
-    return Look(case, "one run each", _by_items(case), (note,))
+    if better and not several:
+        # Which of two models is better is a question about these two; whether a recipe is, takes several runs of it.
+        note = "one run each, so that the noise between training seeds is unknown"
+        return Look(case, "one run each", _by_items(case), (note,))
+    return Look(case, "retrained", by_runs(case))
 
 
 def _twins(case: Case) -> list[RunScores]:
@@ -66,16 +70,49 @@ def _by_items(case: Case) -> Comparison:
 
 
 def by_runs(case: Case) -> Comparison:
-    """Compare the run means of the two sides, or their items where the means of neither side vary."""
-    sides = [[run_mean(run) for run in runs] for runs in (case.reference, case.current)]
+    """Compare the run means of the two sides.
+
+    A proof does not take the two sides for equally noisy where each has the runs to show its noise. Where nothing
+    varies on a scale without ends, items are compared.
+    """
+    sides = [values_of(runs) for runs in (case.reference, case.current)]
     first, second = reversed(sides) if case.swapped else sides
-    compared = compare_runs(first, second, alpha=case.gate.alpha, margin=case.gate.margin or 0.0)
+    labels = labels_of(case)
+    alpha, margin = case.gate.alpha, case.gate.margin or 0.0
+    compared: Comparison | None = None
+    notes: tuple[str, ...] = ()
+    if case.gate.rule in _PROOFS:
+        if min(len(first), len(second)) > 1:
+            compared = compare_unlike_runs(first, second, alpha=alpha, margin=margin, clusters=labels)
+        else:
+            notes = ("assumes that training seeds move both sides by as much, for one of them has one run alone",)
+    if compared is None:
+        compared = compare_runs(
+            first,
+            second,
+            alpha=alpha,
+            margin=margin,
+            clusters=labels,
+            bounds=case.bounds,
+            seed_noise=case.gate.seed_noise,
+        )
     if compared is not None:
-        return compared
-    # Five baseline runs at 1.000 do not prove that a run at 0.995 is worse: their spread is too small to be seen.
+        return replace(compared, notes=(*compared.notes, *notes))
     compared = _by_items(case)
-    note = "the runs of each side have one mean, so that their noise cannot be seen: items were compared"
+    note = "nothing varies between the runs, so that their noise cannot be seen: items were compared"
     return replace(compared, method=f"{compared.method}, item means over runs", notes=(*compared.notes, note))
+
+
+def values_of(runs: Sequence[RunScores]) -> list[list[float]]:
+    """Return the values of runs, whatever their order and that of their items, as rows of the items by id."""
+    ids = sorted(runs[0].values)
+    named = sorted(runs, key=lambda run: run.run_id)
+    return [[value for one in ids if (value := run.values[one]) is not None] for run in named]
+
+
+def labels_of(case: Case) -> list[str | None]:
+    """Return the clusters of the items by id."""
+    return [case.clusters.get(one) for one in sorted(case.current[0].values)]
 
 
 def _item_mean(runs: Sequence[RunScores], item_id: str) -> float:

@@ -28,7 +28,7 @@ def needed(gate: GateSpec, *, reference: Sequence[RunScores], n_items: int, lowe
     stddev = mean_estimate([mean(column) for column in columns]).stddev
     assumed = ""
     if stddev:
-        enough = _enough_runs(gate, stddev, gate.runs, len(columns))
+        enough = _enough_runs(gate, stddev, gate.seeds, len(columns))
     else:
         values = columns[0]
         binary, center = is_binary(values), mean(values)

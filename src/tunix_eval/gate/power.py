@@ -12,7 +12,7 @@ _MOST = 10**12
 """No count is larger: with a margin near 0 it would have no end."""
 
 
-def detectable_by_t(stderr: float, dof: int, *, alpha: float, margin: float = 0.0) -> float:
+def detectable_by_t(stderr: float, dof: float, *, alpha: float, margin: float = 0.0) -> float:
     """Return the change d for which a one-sided t test of "at most margin" has 80% power.
 
     Solves P(T' > t) = 0.8 for the noncentral t with noncentrality (d - margin) / stderr on dof degrees of

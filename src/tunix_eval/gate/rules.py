@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tunix_eval.figures import p_text
-from tunix_eval.gate.comparison import Comparison
-from tunix_eval.gate.look import by_runs, compare
+from tunix_eval.gate.look import Look, by_runs, compare
 from tunix_eval.gate.needed import enough_for
 from tunix_eval.gate.reach import beyond_reach, room
-from tunix_eval.gate.scale import check_scale
+from tunix_eval.gate.scale import check_drop, check_scale
 from tunix_eval.gate.verdicts import (
     Case,
     Decision,
@@ -25,8 +24,6 @@ from tunix_eval.records import Outcome, RunScores, Verdict
 from tunix_eval.specs import GateSpec
 from tunix_eval.statistics import t_cdf
 
-CONFIRM_BELOW = 0.2
-"""The one-sided p of the first look from which on fresh runs are asked for."""
 _ROUNDING = 1e-9
 _UNBOUNDED = (-math.inf, math.inf)
 
@@ -51,13 +48,14 @@ def decide(
     no_worse fails when a worsening beyond the margin is proven (p <= alpha); non_inferior passes when one of the
     margin or more is excluded, fails when one beyond it is proven, and proves nothing in between; better passes when
     an improvement is proven. max_drop fails when the mean got worse by more than it allows. These four compare
-    items where every current run has the weights of a run of the reference, or where each side is one run; else
-    run means.
+    items where every current run has the weights of a run of the reference, better also where each side is one run;
+    else run means.
     at_least and at_most hold the current mean against a threshold, whichever side is better.
 
-    One run against one of other weights never fails no_worse without an explicit margin, because the noise between
-    training seeds is unknown. Between retrained runs a first look with p <= 0.2 asks for `gate.confirm` fresh runs,
-    and all of them decide. Source: docs/decisions/0004-confirm-before-alarm.md.
+    How far training seeds move a mean has a prior, so that one run against one of other weights decides too. Between
+    retrained runs a first look of no_worse with p <= `gate.confirm_below` asks for `gate.confirm` fresh runs, and all
+    of them decide. A no_worse that could not have found the worst drop that there can be is undecided.
+    Sources: docs/decisions/0004-confirm-before-alarm.md, 0008-run-noise-has-a-prior.md.
 
     Every rule fails where a value is missing or out of bounds, or where the two sides do not have the same items.
     A verdict of runs whose platform does not promise the same bits says so; nothing is decided from bits but that
@@ -72,15 +70,18 @@ def decide(
         lower_is_better: as the scorer declares it.
         clusters: item id -> its cluster; items that are not in it stand alone.
         bounds: the least and the greatest value of the metric, where the scorer declares them.
-        fresh: gives runs for the second look; called once at most.
+        fresh: gives runs for the second look; called once at most. None where there can be none.
 
     Raises:
-        SpecError: a margin, drop or threshold beyond the bounds.
+        SpecError: a margin, drop or threshold beyond the bounds, or one that no mean can fail.
     """
     case = Case(gate, run_name, evalset, current, reference, lower_is_better, clusters or {}, bounds or _UNBOUNDED)
     check_scale(gate, bounds, where=case.where, lower_is_better=lower_is_better)
     if trouble := _trouble(case):
         return undecidable(case, trouble)
+    if reference:
+        of_baseline = mean_of_means(reference)
+        check_drop(gate, of_baseline, case.bounds, where=case.where, lower_is_better=lower_is_better)
     return with_promises(case, _decided(case, fresh))
 
 
@@ -136,25 +137,27 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def _no_worse(case: Case, fresh: Fresh | None) -> Verdict:
-    look = compare(case)
-    near = look.compared.p_value is not None and look.compared.p_value <= CONFIRM_BELOW
-    if look.kind == "retrained" and near and fresh and case.gate.confirm:
-        case = replace(case, current=[*case.current, *fresh(case.gate.confirm)])
+    look, gate = compare(case), case.gate
+    compared = look.compared
+    confirm = gate.confirm if fresh and look.kind == "retrained" else 0
+    near = compared.p_value is not None and compared.p_value <= max(gate.confirm_below, gate.alpha)
+    if confirm and near and fresh:
+        case = replace(case, current=[*case.current, *fresh(confirm)])
         if trouble := _trouble(case):
             return undecidable(case, trouble)
         look = replace(look, case=case, compared=by_runs(case))
-    blind = look.kind == "one run each" and case.gate.margin is None
-    # A test that could not be made does not pass.
-    alarm = look.compared.p_value is None or look.compared.p_value <= case.gate.alpha
-    if alarm and not blind:
-        return comparison_verdict(
-            look.case, Decision("failed", look.compared, case.gate.margin or 0.0, notes=look.notes)
+        compared = look.compared
+    elif confirm and compared.noise is not None and len(case.current) == 1:
+        # What is found is what both looks find, and the second one sees more.
+        found = compared.noise.found_by_looks(
+            len(case.reference), confirm, alpha=gate.alpha, first=max(gate.confirm_below, gate.alpha)
         )
-    why = beyond_reach(look.compared, _room(look.case), lower_is_better=case.lower_is_better)
-    if blind:
-        why = f"undecided, for {look.notes[0]}: give it several baseline runs, or a margin"
-    outcome: Outcome = "undecided" if why else "passed"
-    decision = Decision(outcome, look.compared, case.gate.margin or 0.0, notes=look.notes, undecided=why)
+        compared = replace(compared, detectable=found.detectable() + (gate.margin or 0.0))
+    # A test that could not be made does not pass.
+    if compared.p_value is None or compared.p_value <= gate.alpha:
+        return comparison_verdict(look.case, Decision("failed", compared, gate.margin or 0.0, notes=look.notes))
+    why = beyond_reach(compared, _room(look.case), lower_is_better=case.lower_is_better)
+    decision = Decision("undecided" if why else "passed", compared, gate.margin or 0.0, notes=look.notes, undecided=why)
     return comparison_verdict(look.case, decision)
 
 
@@ -194,17 +197,19 @@ def _max_drop(case: Case) -> Verdict:
     outcome: Outcome = "failed" if look.compared.worsening - allowed > _ROUNDING * max(1.0, allowed) else "passed"
     # The rule knows neither p nor power.
     compared = replace(look.compared, method="limit on the mean", p_value=None, detectable=None)
-    alarms = _false_alarms(look.compared, allowed)
+    alarms = _false_alarms(look, allowed)
     remarks: tuple[str, ...] = ()
     if alarms is not None:
-        least = "at least " if look.kind == "one run each" else ""
         times = round(100 * alarms)
-        remarks = (f"this rule fails {least}{times} time{'s'[: times != 1]} in 100 though nothing changed",)
+        remarks = (f"this rule fails {times} time{'s'[: times != 1]} in 100 though nothing changed",)
     return comparison_verdict(look.case, Decision(outcome, compared, allowed, remarks, look.notes, alarms))
 
 
-def _false_alarms(compared: Comparison, allowed: float) -> float | None:
+def _false_alarms(look: Look, allowed: float) -> float | None:
     """Return how often a change of that spread exceeds what is allowed; None where the spread is unknown."""
+    compared = look.compared
+    if compared.noise is not None:
+        return compared.noise.tail(allowed, len(look.case.current), len(look.case.reference))
     if compared.stderr is None:
         return None
     return t_cdf(compared.dof, -allowed / compared.stderr) if compared.stderr else 0.0

@@ -6,31 +6,76 @@ import math
 from collections.abc import Sequence
 
 from tunix_eval.gate.comparison import Comparison, t_comparison
-from tunix_eval.statistics import MeanEstimate, mean_estimate
+from tunix_eval.gate.noise import item_noise, noise_of_runs
+from tunix_eval.statistics import MeanEstimate, mean, mean_estimate
+
+Side = Sequence[Sequence[float]]
+"""Runs of one side, and of each run the values of the same N items in the same order."""
+
+_ONE_SIGMA = 0.15865525393145707
+"""The chance that a normal variable exceeds its mean by more than its standard deviation."""
 
 
 def compare_runs(
-    first: Sequence[float], second: Sequence[float], *, alpha: float, margin: float = 0.0
+    first: Side,
+    second: Side,
+    *,
+    alpha: float,
+    margin: float = 0.0,
+    clusters: Sequence[str | None],
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    seed_noise: float | None = None,
 ) -> Comparison | None:
     """Test whether the second side's runs are worse than the first's by more than the margin.
 
-    One-sided two-sample t on the run means, with the variance pooled over both sides; one side may be a single
-    run. None where the means of neither side vary: the noise between runs is then unknown, not zero.
-
-    Source: Student's two-sample t with equal variances; Welch's cannot be computed for one run.
+    The difference of the means against the noise of a run mean, which has a prior: one run on each side is enough. The
+    noise is taken to be the same on both sides. None where nothing varies and the scale has no ends.
 
     Args:
-        first: mean score of each run, J of them.
-        second: mean score of each run, K of them; J + K is at least 3.
+        first: J runs.
+        second: K runs.
         alpha: one-sided error rate.
         margin: a worsening up to this is allowed.
+        clusters: N labels, None for an item of its own.
+        bounds: the least and the greatest value of the metric.
+        seed_noise: the scale of the prior, in the metric's unit.
     """
-    j, k = len(first), len(second)
-    one, two = mean_estimate(first), mean_estimate(second)
-    squares = (j - 1) * (one.stddev or 0.0) ** 2 + (k - 1) * (two.stddev or 0.0) ** 2
-    if squares == 0:
+    noise = noise_of_runs([first, second], clusters=clusters, bounds=bounds, seed_noise=seed_noise)
+    if noise is None:
         return None
-    dof = j + k - 2
-    stderr = math.sqrt(squares / dof * (1 / j + 1 / k))
-    worsening = MeanEstimate(j + k, one.mean - two.mean, math.sqrt(squares / dof), stderr, dof)
-    return t_comparison(worsening, alpha=alpha, margin=margin, unit="runs", method="two-sample t on run means")
+    j, k = len(first), len(second)
+    worsening = mean([mean(run) for run in first]) - mean([mean(run) for run in second])
+    half = noise.critical(alpha, j, k)
+    return Comparison(
+        "runs",
+        "run means, with a prior on the noise between seeds",
+        worsening,
+        interval=(worsening - half, worsening + half),
+        p_value=noise.tail(worsening - margin, j, k),
+        detectable=margin + noise.detectable(j, k, alpha=alpha),
+        stderr=noise.critical(_ONE_SIGMA, j, k),
+        noise=noise,
+    )
+
+
+def compare_unlike_runs(
+    first: Side, second: Side, *, alpha: float, margin: float = 0.0, clusters: Sequence[str | None]
+) -> Comparison | None:
+    """Test the same where the noise of the two sides may differ; each has two runs or more.
+
+    Welch's t, with each side's variance no smaller than its own item noise: for 0/1 values that is larger near the
+    middle of the scale, so that the worse side of two near an end is the noisier. None where neither side varies.
+
+    Source: Welch (1947), Biometrika 34, 28-35.
+    """
+    sizes, variances = (len(first), len(second)), []
+    for side in (first, second):
+        spread = mean_estimate([mean(run) for run in side]).stddev or 0.0
+        variances.append(max(spread**2, item_noise(side, clusters)) / len(side))
+    total = math.fsum(variances)
+    if total == 0:
+        return None
+    dof = total**2 / math.fsum(v**2 / (size - 1) for v, size in zip(variances, sizes, strict=True))
+    gap = mean([mean(run) for run in first]) - mean([mean(run) for run in second])
+    worsening = MeanEstimate(sum(sizes), gap, None, math.sqrt(total), dof)
+    return t_comparison(worsening, alpha=alpha, margin=margin, unit="runs", method="Welch's t on run means")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunix_eval.errors import TunixEvalError
+from tunix_eval.gate import baseline_runs
 from tunix_eval.plugin.baselines import baseline_specs, comparable_baseline
 from tunix_eval.plugin.gating import (
     AGAINST_BASELINE,
     check_gate,
     check_measurable,
+    check_reference,
     compared_spec,
     gate_evalset,
     seeds_of,
@@ -75,7 +77,8 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
             if session.options.update_baselines:
                 baseline_specs(session, spec, evalset)
             else:
-                comparable_baseline(session, spec, evalset, gate.metric)
+                baseline = comparable_baseline(session, spec, evalset, gate.metric)
+                check_reference(session, spec, gate, baseline_runs(baseline, gate.metric))
         specs += gate_specs(session, need, spec, gate)
     for one in specs:
         if not isinstance(one, RunSpec):
@@ -91,7 +94,7 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
 def gate_specs(session: Session, need: Need, spec: AnySpec, gate: GateSpec) -> list[AnySpec]:
     """Return the specs whose completions a gate looks at for certain; no_worse may ask for fresh seeds beside them."""
     other = compared_spec(session, gate, need.folder)
-    return [*seeds_of(spec, gate.runs), *(seeds_of(other, gate.runs) if other else [])]
+    return [*seeds_of(spec, gate.seeds), *(seeds_of(other, gate.seeds) if other else [])]
 
 
 def skipped(session: Session, need: Need, reason: str) -> Need:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from tunix_eval.errors import DataError, SpecError, unknown_name
 from tunix_eval.gate import (
     Baseline,
     baseline_runs,
+    check_drop,
     check_equal_scores,
     check_scale,
     completions_sha256,
     decide,
+    foreseen,
     not_decided,
     run_scores,
 )
@@ -24,7 +27,8 @@ from tunix_eval.plugin.sources import Run, Source
 from tunix_eval.plugin.stopping import RunStoppedError
 from tunix_eval.records import Evalset, RunScores, Verdict
 from tunix_eval.run_files import run_file_path
-from tunix_eval.specs import AnySpec, EvalSpec, GateSpec, PredictionsSpec, RunSpec
+from tunix_eval.specs import AnySpec, EvalSpec, GateSpec, RunSpec
+from tunix_eval.statistics import mean
 
 AGAINST_BASELINE = frozenset({"no_worse", "non_inferior", "max_drop"})
 """The rules that compare with a committed baseline."""
@@ -66,13 +70,7 @@ def check_gate(session: Session, spec: AnySpec, gate: GateSpec, than: AnySpec | 
         )
     scorer = session.scorer(spec, gate.metric)
     check_scale(gate, bounds_of(scorer), where=f"{spec.name}/{gate.metric}", lower_is_better=scorer.lower_is_better)
-    if gate.rule == "no_worse" and gate.margin is None and isinstance(spec, PredictionsSpec) and not spec.weights:
-        raise SpecError(
-            f"{spec.name}/{gate.metric}: no_worse on predictions of unknown weights can never fail, since the noise "
-            "between trainings is unknown; give the gate a margin (margin = 0.0 looks at the items alone), or name "
-            'their weights (weights = "...")'
-        )
-    if gate.runs > 1 and not isinstance(spec, RunSpec):
+    if (gate.runs or 1) > 1 and not isinstance(spec, RunSpec):
         raise SpecError(
             f"{spec.name}/{gate.metric}: {gate.rule} asks for {gate.runs} training seeds, and '{spec.name}' trains "
             "nothing; take out runs = ..., or gate a run file that trains"
@@ -94,6 +92,21 @@ def check_measurable(session: Session, spec: AnySpec, gate: GateSpec, evalset: E
 
 def _keys(spec: EvalSpec, metric: str) -> dict[str, object]:
     return spec.scorer_options.get(metric, {})
+
+
+def check_reference(session: Session, spec: AnySpec, gate: GateSpec, reference: Sequence[RunScores]) -> None:
+    """Refuse a gate that no run can fail against this baseline.
+
+    Raises:
+        SpecError: what is allowed, and what can be.
+    """
+    values = [[value for value in run.values.values() if value is not None] for run in reference]
+    if not values or not all(values):
+        return  # The gate fails for what is missing.
+    scorer, where = session.scorer(spec, gate.metric), f"{spec.name}/{gate.metric}"
+    bounds = bounds_of(scorer) or (-math.inf, math.inf)
+    of_baseline = mean([mean(one) for one in values])
+    check_drop(gate, of_baseline, bounds, where=where, lower_is_better=scorer.lower_is_better)
 
 
 def seeds_of(spec: AnySpec, count: int) -> list[AnySpec]:
@@ -141,10 +154,10 @@ def _judged(
 ) -> Verdict:
     check_gate(session, spec, gate, than if than is None or isinstance(than, AnySpec) else than.spec)
     check_measurable(session, spec, gate, evalset)
-    sources = [session.source(one) for one in seeds_of(spec, gate.runs)]
+    sources = [session.source(one) for one in seeds_of(spec, gate.seeds)]
     others: list[Source] = []
     if isinstance(than, RunSpec):
-        others = [session.source(one) for one in seeds_of(than, gate.runs)]
+        others = [session.source(one) for one in seeds_of(than, gate.seeds)]
     elif than is not None:
         others = [session.source(than) if isinstance(than, AnySpec) else than]
     for source in (*sources, *others):
@@ -192,7 +205,7 @@ def _decided(
         lower_is_better=scorer.lower_is_better,
         clusters={str(item.id): item.cluster for item in evalset.items if item.cluster},
         bounds=bounds_of(scorer),
-        fresh=fresh,
+        fresh=fresh if fresh and _fresh_can_be_had(session, spec, reference, gate) else None,
     )
 
 
@@ -206,6 +219,8 @@ def _updating(
     """
     update = update_baseline(session, spec, evalset, gate.metric)
     new = baseline_runs(update.baseline, gate.metric)
+    if text := foreseen_of(session, spec, gate, evalset, new):
+        session.rows.append(Note(f"{spec.name}/{gate.metric} on {evalset.name}: {gate.rule} {text}"))
     alone = _decided(session, spec, gate, evalset, current, new)
     if update.before is None or alone.delta is None:
         return alone
@@ -249,15 +264,38 @@ def scores_of(session: Session, source: Source, metric: str, evalset: Evalset) -
     )
 
 
-def _fresh_sources(session: Session, spec: AnySpec, reference: Sequence[RunScores], count: int) -> list[Source]:
-    """Return runs under training seeds that neither the baseline nor the run itself has; none where none can be had."""
+def _fresh_specs(spec: AnySpec, reference: Sequence[RunScores], count: int) -> list[RunSpec]:
     if not isinstance(spec, RunSpec):
         return []
     first = max({scores.seed for scores in reference} | {spec.seed}) + 1
-    specs = [spec.model_copy(update={"seed": first + offset}) for offset in range(count)]
+    return [spec.model_copy(update={"seed": first + offset}) for offset in range(count)]
+
+
+def _fresh_can_be_had(session: Session, spec: AnySpec, reference: Sequence[RunScores], gate: GateSpec) -> bool:
+    """Tell whether a second look can be made: what a gate could have found depends on it."""
+    specs = _fresh_specs(spec, reference, gate.confirm) if gate.rule == "no_worse" else []
+    return bool(specs) and (session.options.train or all(session.recorded(one) is not None for one in specs))
+
+
+def foreseen_of(
+    session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset, reference: Sequence[RunScores]
+) -> str | None:
+    """Say what a gate against this baseline will be able to find, before anything is trained."""
+    scorer = session.scorer(spec, gate.metric)
+    return foreseen(
+        gate,
+        reference=reference,
+        clusters={str(item.id): item.cluster for item in evalset.items if item.cluster},
+        bounds=bounds_of(scorer) or (-math.inf, math.inf),
+        lower_is_better=scorer.lower_is_better,
+        trains=isinstance(spec, RunSpec),
+    )
+
+
+def _fresh_sources(session: Session, spec: AnySpec, reference: Sequence[RunScores], count: int) -> list[Source]:
+    """Return runs under training seeds that neither the baseline nor the run itself has."""
+    specs = _fresh_specs(spec, reference, count)
     missing = [one for one in specs if session.recorded(one) is None]
-    if missing and not session.options.train:
-        return []
     if missing:
         session.notify(
             f"{spec.name}: looks worse than its baseline; training {len(missing)} more seeds before that is believed"

@@ -16,7 +16,7 @@ from tunix_eval.plugin.baselines import baseline_path, baseline_specs, comparabl
 from tunix_eval.plugin.checks import checked, gate_specs, skipped
 from tunix_eval.plugin.determinism import Twice, twice_of
 from tunix_eval.plugin.estimates import BaselineRuns, baseline_runs_of
-from tunix_eval.plugin.gating import AGAINST_BASELINE, gate_evalset
+from tunix_eval.plugin.gating import AGAINST_BASELINE, foreseen_of, gate_evalset
 from tunix_eval.plugin.items import fixtures_of, is_gate
 from tunix_eval.plugin.left_out import gates_left_out
 from tunix_eval.plugin.markers import arguments
@@ -340,15 +340,15 @@ def _gate_line(session: Session, spec: AnySpec, gate: GateSpec, evalset: Evalset
         baseline = comparable_baseline(session, spec, evalset, gate.metric)
     except BaselineError:
         return text  # It is about to be written.
-    if gate.rule == "no_worse" and gate.margin is None and len(baseline.runs) == 1:
-        text += "; of one run: where the weights differ it fails only with a margin"
+    reference = baseline_runs(baseline, gate.metric)
+    finds = foreseen_of(session, spec, gate, evalset, reference)
     needs = needed(
         gate,
-        reference=baseline_runs(baseline, gate.metric),
+        reference=reference,
         n_items=len(evalset.items),
         lower_is_better=baseline.metrics[gate.metric].lower_is_better,
     )
-    return f"{text}; {needs}" if needs else text
+    return "; ".join(filter(None, (text, finds, needs)))
 
 
 def _count(number: int, noun: str) -> str:
