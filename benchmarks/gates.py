@@ -61,6 +61,8 @@ def main() -> int:
             "calibration": [
                 Table(calibration.SAME_WEIGHTS_COLUMNS, partial(calibration.same_weights, options.draws)),
                 Table(calibration.RETRAINED_COLUMNS, partial(calibration.retrained, options.draws)),
+                Table(calibration.FEW_COLUMNS, partial(calibration.few_runs, options.draws)),
+                Table(calibration.PROOF_COLUMNS, partial(calibration.proofs, options.draws)),
             ],
             "intervals": [Table(intervals.COLUMNS, partial(intervals.intervals, options.draws))],
             "seeds": [Table(honest_seeds.COLUMNS, honest_seeds.honest_seeds)],
