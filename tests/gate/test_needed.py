@@ -1,8 +1,13 @@
 """What the plan says of how much a proof takes."""
 
+import math
+
 import pytest
 
 from tunix_eval.gate import needed
+from tunix_eval.gate.comparison import Comparison
+from tunix_eval.gate.needed import enough_for
+from tunix_eval.gate.power import runs_needed
 from tunix_eval.records import RunScores
 from tunix_eval.specs import GateSpec
 
@@ -60,3 +65,21 @@ def test_other_rules_say_nothing(rule):
 def test_a_baseline_that_is_not_complete_says_nothing():
     assert say(GATE, [run([1.0, None, 0.0])]) is None
     assert needed(GATE, reference=[], n_items=3, lower_is_better=False) is None
+
+
+def test_exactly_enough_runs_ask_for_no_more():
+    j, k = runs_needed(0.018, 5, margin=0.05, alpha=0.05)
+    assert j > 1
+
+    def enough(count):
+        stderr = 0.018 * math.sqrt(1 / count + 1 / k)
+        return enough_for(GATE, Comparison("runs", "", 0.0, stderr=stderr, dof=4.0), n_items=200, j=count, k=k)
+
+    assert enough(j) is None
+    assert enough(j - 1) == f"about {j} runs (has {j - 1})"
+
+
+def test_graded_scores_without_spread_say_nothing_of_what_is_enough():
+    flat = Comparison("items", "paired t", 0.0, stderr=0.0, dof=9.0)
+    assert enough_for(GATE, flat, n_items=10, j=1, k=1) is None
+    assert say(GATE, [run([0.5] * 4)]).endswith("with about 1 items (has 4), assuming independent runs")
