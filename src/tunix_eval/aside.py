@@ -75,18 +75,21 @@ def sync(path: Path) -> None:
 
 def sweep(folder: Path, *, of: str) -> None:
     """Delete what killed writers of a file left in a folder."""
-    for path in left_in(folder):
+    for path in _aside_in(folder):
         if path.name[1:-9] == of:
-            delete(path)
+            _is_left(path, deleting=True)
 
 
 def left_in(folder: Path) -> list[Path]:
     """Return what killed writers left in a folder, in order."""
+    return [path for path in _aside_in(folder) if _is_left(path)]
+
+
+def _aside_in(folder: Path) -> list[Path]:
     try:
-        found = sorted(Path(entry.path) for entry in os.scandir(folder) if _NAME.fullmatch(entry.name))
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if _NAME.fullmatch(entry.name))
     except OSError:
         return []
-    return [path for path in found if _is_left(path)]
 
 
 def delete(path: Path) -> None:
@@ -128,7 +131,8 @@ def _hold(handle: int, *, wait: bool) -> bool | None:
     return True
 
 
-def _is_left(path: Path) -> bool:
+def _is_left(path: Path, *, deleting: bool = False) -> bool:
+    """Tell whether nobody holds what was written aside; delete it while it is held here, so that nobody takes it."""
     try:
         age = time.time() - path.lstat().st_mtime
         if path.is_symlink():
@@ -136,8 +140,11 @@ def _is_left(path: Path) -> bool:
         handle = os.open(path, os.O_RDONLY)
         try:
             free = _hold(handle, wait=False)
+            left = age > _LONG_SECONDS if free is None else free
+            if left and deleting:
+                delete(path)
         finally:
             os.close(handle)
     except OSError:
         return False
-    return age > _LONG_SECONDS if free is None else free
+    return left
