@@ -602,6 +602,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Runs on the reference side."""
     n_current: int = 1
     """Runs on the side that is judged, fresh ones among them."""
+    means: tuple[float, ...] = ()
+    """Of each of them, the run file's own first."""
+    lower_is_better: bool = False
     detectable: float | None = None
     """The smallest worsening that the test would have found with 80% power."""
     undecided: str | None = None

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunix_eval.records import EvalRow, RunRow, SessionReport, Verdict
-from tunix_eval.report import session_table, verdicts_json
+from tunix_eval.report import second_look, session_table, verdicts_json
 
 SEEDS = "one baseline run, so that the noise between training seeds is unknown"
 
@@ -110,6 +110,46 @@ SESSION = SessionReport(
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_table_looks_like_this(width, snapshot):
     assert "\n".join(session_table(SESSION, width=width)) == snapshot
+
+
+def test_methods_are_said_only_where_asked_for():
+    lines = session_table(SESSION, width=120, methods=True)
+    assert "    200 items, 1 run against 5; two-sample t on run means; 80% power at 0.022" in lines
+    assert not any("80% power" in line or "two-sample" in line for line in session_table(SESSION, width=120))
+
+
+def test_several_runs_on_one_side_are_told_from_one():
+    means = {"n_current": 3, "means": (0.965, 0.995, 1.0), "current": 0.987}
+    lines = session_table(SessionReport(verdicts=(verdict(**means),)), width=120)
+    assert lines[-1].endswith("; now is the mean of 3 runs (0.965, 0.995, 1.000), ref of 5")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"outcome": "passed", "delta": -0.004}, "no drop is proven; would have seen 0.022 (8 times in 10)"),
+        ({"outcome": "passed", "delta": 0.1, "lower_is_better": True}, "no rise is proven; would have seen 0.022"),
+        ({"outcome": "failed", "margin": 0.02}, "a drop beyond 0.02 is proven"),
+        ({"outcome": "failed", "p_value": None}, "no test can be made, so that a drop is not excluded"),
+        ({"rule": "non_inferior", "margin": 0.02, "outcome": "failed"}, "a drop of 0.02 or more is not excluded"),
+        ({"rule": "better", "outcome": "failed"}, "no gain is proven; would have seen 0.022"),
+        ({"rule": "max_drop", "margin": 0.05, "false_alarms": 0.1}, "a drop up to 0.05 is allowed; fails 10 times in"),
+        ({"outcome": "undecided", "undecided": "undecided, for ..: more"}, "undecided, for ..: more"),
+        ({"adjusted_p": 0.04}, "p 0.040 after Holm"),
+    ],
+)
+def test_verdict_is_said_in_plain_words(changed, said):
+    lines = session_table(SessionReport(verdicts=(verdict(**changed),)), width=120)
+    assert said in " ".join(line.strip() for line in lines)
+
+
+def test_second_look_says_what_was_seen_and_how_long_it_takes():
+    first = verdict(reference=0.993, current=0.965, p_value=0.08)
+    assert second_look(first, 2, 15.2, share=0.2) == [
+        "addition/exact: 0.993 -> 0.965, p 0.080: too close to call",
+        "  training 2 more seeds to decide, about 30 s; about 1 in 5 sessions do this though nothing changed",
+    ]
+    assert "about 3 in 10 sessions" in second_look(first, 1, None, share=0.3)[1]
 
 
 def test_a_session_without_rows_has_no_table():

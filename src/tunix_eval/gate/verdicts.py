@@ -174,6 +174,8 @@ def comparison_verdict(case: Case, decision: Decision) -> Verdict:
         n_items=len(case.current[0].values),
         n_runs=len(case.reference),
         n_current=len(case.current),
+        means=tuple(run_mean(run) for run in case.current),
+        lower_is_better=case.lower_is_better,
         detectable=compared.detectable,
         undecided=decision.undecided,
         notes=notes,

@@ -245,6 +245,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     if need is not None and need.error:
         pytest.fail(reporting.with_short_paths(item.config, need.error), pytrace=False)
     if need is not None and need.skip:
+        if need.trains:
+            reporting.note_missing(item.config, need.skip)
         pytest.skip(reporting.with_short_paths(item.config, need.skip))
     return (yield from _in_one_line(item))
 
@@ -275,6 +277,8 @@ def _in_one_line(item: pytest.Item) -> Generator[None, object, object]:
             stopping.Stopping.of(item.config).report(item, error)
         reason = str(error)
         if not (item.config.option.tunix_require and items.is_gate(item)):
+            if not isinstance(error, stopping.RunStoppedError):
+                reporting.note_missing(item.config, reason)
             pytest.skip(reporting.with_short_paths(item.config, reason))
         reason += " (--tunix-require: a gate may not be skipped)"
     pytest.fail(reporting.with_short_paths(item.config, reason), pytrace=False)

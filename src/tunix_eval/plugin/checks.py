@@ -85,7 +85,8 @@ def _check_run(session: Session, need: Need, spec: AnySpec) -> Need:
             session.source(one)
         elif session.recorded(one) is None:
             if not session.options.train:
-                return skipped(session, need, missing_run(one, session.identity(one), session.store))
+                reason = missing_run(one, session.identity(one), session.store)
+                return replace(skipped(session, need, reason), trains=True)
             check_training(session, one)
             check_resume(session, one)
     return need

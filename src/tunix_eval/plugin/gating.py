@@ -26,6 +26,7 @@ from tunix_eval.plugin.session import Session
 from tunix_eval.plugin.sources import Run, Source
 from tunix_eval.plugin.stopping import RunStoppedError
 from tunix_eval.records import Evalset, RunScores, Verdict
+from tunix_eval.report import second_look
 from tunix_eval.run_files import run_file_path
 from tunix_eval.specs import AnySpec, EvalSpec, GateSpec, RunSpec
 from tunix_eval.statistics import mean
@@ -175,7 +176,8 @@ def _judged(
         reference = [scores_of(session, source, gate.metric, evalset) for source in others]
 
     def fresh(count: int) -> list[RunScores]:
-        added = _fresh_sources(session, spec, reference, count)
+        seen = _decided(session, spec, gate.model_copy(update={"confirm": 0}), evalset, tuple(current), reference)
+        added = _fresh_sources(session, spec, reference, gate, count, seen)
         current.extend(scores_of(session, source, gate.metric, evalset) for source in added)
         return current[len(sources) :]
 
@@ -292,14 +294,17 @@ def foreseen_of(
     )
 
 
-def _fresh_sources(session: Session, spec: AnySpec, reference: Sequence[RunScores], count: int) -> list[Source]:
+def _fresh_sources(
+    session: Session, spec: AnySpec, reference: Sequence[RunScores], gate: GateSpec, count: int, seen: Verdict
+) -> list[Source]:
     """Return runs under training seeds that neither the baseline nor the run itself has."""
     specs = _fresh_specs(spec, reference, count)
     missing = [one for one in specs if session.recorded(one) is None]
     if missing:
-        session.notify(
-            f"{spec.name}: looks worse than its baseline; training {len(missing)} more seeds before that is believed"
-        )
+        manifest = session.recorded(spec)
+        seconds = manifest.wall_seconds if manifest else None
+        for line in second_look(seen, len(missing), seconds, share=max(gate.confirm_below, gate.alpha)):
+            session.notify(line)
     return [session.run(one) for one in specs]
 
 

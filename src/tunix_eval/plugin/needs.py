@@ -47,6 +47,8 @@ class Need:
     """One line; the item fails at setup with it."""
     skip: str | None = None
     """One line; the item is skipped at setup with it."""
+    trains: bool = False
+    """Whether it is skipped for want of --tunix-train alone."""
     same_as: str | None = None
     """The first item that has the same error."""
 

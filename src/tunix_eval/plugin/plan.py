@@ -270,7 +270,8 @@ def _with_twice(session: Session, plan: Plan, item: pytest.Item, need: Need) -> 
         if asked is None:
             return need
         if not session.options.train:
-            return skipped(session, need, f"trains '{asked.spec.name}' twice; do it with: pytest --tunix-train")
+            reason = f"trains '{asked.spec.name}' twice; do it with: pytest --tunix-train"
+            return replace(skipped(session, need, reason), trains=True)
         check_training(session, asked.spec)
     except TunixEvalError as error:
         return replace(need, error=str(error))

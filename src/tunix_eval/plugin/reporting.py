@@ -101,10 +101,14 @@ class Reporter:
         try:
             report = session_report(rows, shorten=lambda text: with_short_paths(self.config, text))
             lines = _table(self.config, report)
-            written = _write_verdicts(self.config, report)
+            written = _write_verdicts(self.config, report) if lines else []
+            closing = _closing(self.config, report, rows) if self.config.get_verbosity() >= 0 else []
+            written += ["", *closing] if lines and closing else closing
         except Exception as error:  # noqa: BLE001
             reason = with_short_paths(self.config, f"no report: {type(error).__name__}: {error}")
             terminalreporter.write_line(f"tunix-eval: {reason}", red=True)
+            return
+        if not lines + written:
             return
         terminalreporter.write_sep("=", "tunix-eval")
         for line in lines + written:
@@ -114,7 +118,32 @@ class Reporter:
 def _table(config: pytest.Config, report: SessionReport) -> list[str]:
     from tunix_eval.report import session_table
 
-    return session_table(report, width=max(60, min(config.get_terminal_writer().fullwidth, 120)))
+    return session_table(report, width=_width(config), methods=config.get_verbosity() > 0)
+
+
+def _width(config: pytest.Config) -> int:
+    return max(60, min(config.get_terminal_writer().fullwidth, 120))
+
+
+def _closing(config: pytest.Config, report: SessionReport, rows: list[dict[str, Any]]) -> list[str]:
+    """Return one item before and after training, and what to do next."""
+    import msgspec
+
+    from tunix_eval.plugin.closing import closing_lines
+    from tunix_eval.plugin.rows import Missing, Sample
+
+    samples = [msgspec.convert(row, Sample) for row in rows if row["row"] == "Sample"]
+    missing = [msgspec.convert(row, Missing) for row in rows if row["row"] == "Missing"]
+    lines = closing_lines(config, report, samples, missing, width=_width(config))
+    return [with_short_paths(config, line) for line in lines]
+
+
+def note_missing(config: pytest.Config, reason: str) -> None:
+    """Remember that a test is skipped for want of a run, and why."""
+    from tunix_eval.plugin.rows import Missing
+    from tunix_eval.plugin.session import Session
+
+    Session.open(config).rows.append(Missing(reason))
 
 
 def _write_verdicts(config: pytest.Config, report: SessionReport) -> list[str]:
@@ -144,6 +173,8 @@ def session_report(rows: list[dict[str, Any]], *, shorten: Callable[[str], str])
     verdicts: dict[Verdict, None] = {}
     notes: dict[str, None] = {}
     for row in rows:
+        if row["row"] not in kinds:
+            continue
         made: object = msgspec.convert({name: value for name, value in row.items() if name != "row"}, kinds[row["row"]])
         if isinstance(made, RunRow):
             # A run that one worker trained is reused by the others; the session trained it.

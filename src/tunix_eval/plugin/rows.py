@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from tunix_eval.plugin.evaluation import Evaluation
+from tunix_eval.plugin.evaluation import Evaluation, item_means
 from tunix_eval.plugin.sources import PredictionsFile, Run
 from tunix_eval.plugin.training import Identity
-from tunix_eval.records import EvalRow, RunRow, Verdict
+from tunix_eval.records import EvalRow, RunRow, ScoredItem, Verdict
 from tunix_eval.scoring import better_rules
 from tunix_eval.specs import RunSpec
 from tunix_eval.store import Store, checkpoint_steps, read_started
@@ -29,7 +29,29 @@ class BaselineRow(msgspec.Struct, frozen=True):
     action: Literal["written", "unchanged"]
 
 
-Row = RunRow | EvalRow | Verdict | Note | BaselineRow
+class Missing(msgspec.Struct, frozen=True):
+    """A test that was skipped, for the run that it needs is not recorded."""
+
+    text: str
+    """Why, and after a semicolon what to type."""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run wrote for one item, before and after its training."""
+
+    run_name: str
+    run_id: str
+    n_items: int
+    item_id: str
+    prompt: str
+    before: str
+    after: str
+    report: str
+    """The path of its delta report."""
+    run_file: str
+
+
+Row = RunRow | EvalRow | Verdict | Note | BaselineRow | Missing | Sample
 
 
 def missing_run(spec: RunSpec, identity: Identity, store: Store) -> str:
@@ -97,6 +119,30 @@ def eval_rows(after: Evaluation, before: Evaluation | None) -> list[EvalRow]:
             )
         )
     return rows
+
+
+def sample_of(before: Evaluation, after: Evaluation, *, report: str, run_file: str) -> Sample:
+    """Return the first item that training got right, or else the first that there is."""
+    metric, sign = after.card.primary, -1 if after.scorers[after.card.primary].lower_is_better else 1
+    pairs = list(zip(item_means(before.scored), item_means(after.scored), strict=True))
+
+    def gain(pair: tuple[ScoredItem, ScoredItem]) -> float:
+        values = [one.scores[metric].value for one in pair]
+        return sign * (values[1] - values[0]) if values[0] is not None and values[1] is not None else 0.0
+
+    # Of equal ones the first.
+    old, new = max(pairs, key=gain)
+    return Sample(
+        run_name=after.source.spec.name,
+        run_id=after.source.run_id,
+        n_items=len(pairs),
+        item_id=str(new.item.id),
+        prompt=new.item.prompt,
+        before=old.completion.text,
+        after=new.completion.text,
+        report=report,
+        run_file=run_file,
+    )
 
 
 def warnings_of(evaluation: Evaluation) -> list[str]:

@@ -32,7 +32,7 @@ from tunix_eval.plugin.prepare import prompts_sha256, refuse_contamination
 from tunix_eval.plugin.progress import shown
 from tunix_eval.plugin.registry import Registry, offered
 from tunix_eval.plugin.reporting import say
-from tunix_eval.plugin.rows import Note, Row, eval_rows, run_row, warnings_of
+from tunix_eval.plugin.rows import Note, Row, eval_rows, run_row, sample_of, warnings_of
 from tunix_eval.plugin.runs import Runs
 from tunix_eval.plugin.sources import PredictionsFile, Run, Source
 from tunix_eval.plugin.state import SESSION_KEY
@@ -201,6 +201,8 @@ class Session(Runs):
             path = source.directory / f"delta_report.{evalset.name}.md"
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 write_atomic(path, text)
+            run_file = self.library.run_files()[source.spec.name][0]
+            self.rows.append(sample_of(before, after, report=str(path), run_file=run_file))
         self.rows.extend(eval_rows(after, before))
         self.rows.extend(Note(text) for text in warnings_of(after))
         return after

@@ -11,7 +11,9 @@ from tunix_eval.report.comparison import (
     comparison_lines,
 )
 from tunix_eval.report.delta import delta_report
+from tunix_eval.report.layout import cut
 from tunix_eval.report.table import session_table, verdicts_json
+from tunix_eval.report.words import second_look
 
 __all__ = [
     "ComparedRuns",
@@ -22,7 +24,9 @@ __all__ = [
     "MetricChange",
     "comparison_json",
     "comparison_lines",
+    "cut",
     "delta_report",
+    "second_look",
     "session_table",
     "verdicts_json",
 ]

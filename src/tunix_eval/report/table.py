@@ -10,6 +10,7 @@ import msgspec
 from tunix_eval.figures import decimals, fixed, interval_text, p_text, printable
 from tunix_eval.records import EvalRow, RunRow, SessionReport, Verdict
 from tunix_eval.report.layout import columns, cut, paragraph
+from tunix_eval.report.words import how, in_words
 
 _Row = TypeVar("_Row", EvalRow, Verdict)
 _WITH_INTERVAL = 76
@@ -18,12 +19,15 @@ _BELOW = " " * 4
 """Before what belongs to the row above."""
 
 
-def session_table(report: SessionReport, *, width: int = 80) -> list[str]:
-    """Return the lines of the session's table, none longer than the width (of 60 and more), without colour."""
+def session_table(report: SessionReport, *, width: int = 80, methods: bool = False) -> list[str]:
+    """Return the lines of the session's table, none longer than the width (of 60 and more), without colour.
+
+    With `methods`, how each verdict was found is said too.
+    """
     blocks = [
         _runs(report.runs, width) if report.runs else [],
         _evals(report.evals, width) if report.evals else [],
-        _verdicts(report.verdicts, width) if report.verdicts else [],
+        _verdicts(report.verdicts, width, methods=methods) if report.verdicts else [],
         _notes(report, width),
         _undecided(report.verdicts, width),
     ]
@@ -96,7 +100,7 @@ def _evals(rows: Sequence[EvalRow], width: int) -> list[str]:
     return _grouped(rows, columns(cells, "<>>>", width), width, below=repeats)
 
 
-def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:
+def _verdicts(verdicts: Sequence[Verdict], width: int, *, methods: bool) -> list[str]:
     levels = {f"{100 * (1 - 2 * verdict.alpha):g}% " for verdict in verdicts if verdict.alpha is not None}
     cells = [("gates", "ref -> now", "delta", f"{levels.pop() if len(levels) == 1 else ''}interval", "p")]
     outcome = max(len("skipped"), *(len(verdict.outcome) for verdict in verdicts))
@@ -114,35 +118,14 @@ def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:
         )
 
     def below(verdict: Verdict) -> list[str]:
-        compared = verdict.delta is not None and verdict.outcome != "skipped"
-        text = _how(verdict) if compared else verdict.reason
-        return paragraph(printable(text), width, first=_BELOW, rest=_BELOW)
+        texts = [in_words(verdict), how(verdict) if methods else ""]
+        return [line for text in texts for line in paragraph(printable(text), width, first=_BELOW, rest=_BELOW)]
 
     if width < _WITH_INTERVAL:
         lines = columns([(*row[:3], row[4]) for row in cells], "<>>>", width)
     else:
         lines = columns(cells, "<>>>>", width)
     return _grouped(verdicts, lines, width, below=below)
-
-
-def _how(verdict: Verdict) -> str:
-    """Say what a verdict counted and how, and what it could have seen."""
-    counted = f"{verdict.n_items} items"
-    if verdict.unit == "runs":
-        counted += f", {verdict.n_current} run{'s'[: verdict.n_current != 1]} against {verdict.n_runs}"
-    parts = [counted, verdict.method]
-    if verdict.adjusted_p is not None:
-        parts.append(f"p {p_text(verdict.adjusted_p)} after Holm")
-    if verdict.bootstrap is not None:
-        parts.append(f"bootstrap {interval_text(verdict.bootstrap, decimals(*verdict.bootstrap))}")
-    if verdict.detectable is not None:
-        parts.append(f"80% power at {fixed(verdict.detectable, decimals(verdict.detectable))}")
-    if verdict.false_alarms is not None:
-        times = round(100 * verdict.false_alarms)
-        parts.append(f"fails {times} time{'s'[: times != 1]} in 100 though nothing changed")
-    if verdict.undecided is not None:
-        parts.append(verdict.undecided)
-    return "; ".join(parts)
 
 
 def _notes(report: SessionReport, width: int) -> list[str]:
