@@ -301,7 +301,7 @@ def _fresh_sources(
     specs = _fresh_specs(spec, reference, count)
     missing = [one for one in specs if session.recorded(one) is None]
     if missing:
-        manifest = session.recorded(spec)
+        manifest = session.recorded(spec) if isinstance(spec, RunSpec) else None
         seconds = manifest.wall_seconds if manifest else None
         for line in second_look(seen, len(missing), seconds, share=max(gate.confirm_below, gate.alpha)):
             session.notify(line)
