@@ -72,6 +72,9 @@ def scored(answer, expected, aliases=(), **tolerance):
         (r"50\%", "50 %"),
         ("50% of them", "50%"),
         ("1e300", "1" + "0" * 300),
+        ("It's 18.", "18"),
+        ("That\u2019s -18 apples.", "-18"),
+        ("There is a 18 km road.", "18"),
     ],
 )
 def test_the_same_number_counts(answer, expected):
@@ -112,6 +115,8 @@ def test_the_same_number_counts(answer, expected):
         ("3/0", "3"),
         ("x2", "2"),
         ("-$-5", "5"),
+        ("y 5", "5"),
+        ("y -5", "-5"),
         ("five", "5"),
         ("nan", "5"),
         ("inf", "5"),

@@ -38,15 +38,17 @@ _NO_UNIT = frozenset(
 _OPERATOR = (
     r"(?:\*\*|[-+*/×·÷^±<>≤≥]|(?:times|plus|minus|divided[ ]by|multiplied[ ]by|over|mod|choose|out[ ]of)(?![\w]))"
 )
+_VARIABLE = r"(?<![A-Za-z'])[b-zB-HJ-Z]"
+"""A letter alone; not `a`, `I`, or what an apostrophe leaves of a word."""
 _GOES_ON = re.compile(
     rf"[)\s]{{0,3}}(?:{_OPERATOR}|=(?!=))[ ({{]{{0,3}}[-+]?(?:[$€£¥]?[ ]?[.0-9]|[√π\ue000½¼¾]|[A-Za-z](?![A-Za-z]))"
 )
 _EQUALS_A_NAME = re.compile(r"[)\s]{0,3}=[ ({]{0,3}[A-Za-z]")
 _WENT_ON = re.compile(
-    rf"(?:[0-9)°%!π²³\ue001½¼¾⁰-⁹]|(?<![A-Za-z])[A-Za-z])[ ]?{_OPERATOR}[ ({{]{{0,3}}\Z|\w[ ]?[+*×·÷^/][ ({{]{{0,3}}\Z"
-    rf"|(?:±|≠|!=|[<>≤≥]=?)[ ]?\Z|(?<![A-Za-z])[A-Za-z)][ ]?(?=\Z)(?!.)"
+    rf"(?:[0-9)°%!π²³\ue001½¼¾⁰-⁹]|(?<![A-Za-z'])[A-Za-z])[ ]?{_OPERATOR}[ ({{]{{0,3}}\Z|\w[ ]?[+*×·÷^/][ ({{]{{0,3}}\Z"
+    rf"|(?:±|≠|!=|[<>≤≥]=?)[ ]?\Z|(?:{_VARIABLE}|(?<![A-Za-z])\))[ ]?\Z"
 )
-_VARIABLE_BEFORE = re.compile(r"(?:(?<![A-Za-z])[b-zB-HJ-Z]|\))[ ]?\Z")
+_VARIABLE_BEFORE = re.compile(rf"(?:{_VARIABLE}|\))[ ]?\Z")
 _NEGATED = re.compile(
     r"(?:\b(?:not|never|cannot|neither|nor|except|anything[ ]but|instead[ ]of|rather[ ]than|other[ ]than)|n't|n’t)"
     r"[ ](?:[A-Za-z]+[ ]){0,2}\Z",
