@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 
+SHOWN_LIMIT = 80
+"""Characters of a foreign text that a message shows."""
+
 
 def decimals(*values: float | None) -> int:
     """Return the decimals that show these values together: 3, and more where all are below 0.01.
@@ -76,6 +79,11 @@ def printable(text: str) -> str:
     a\x1b[31mb\n
     """
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def cut(text: str) -> str:
+    """Write a text in one line for a terminal, and cut a long one."""
+    return printable(text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}...")
 
 
 def printable_lines(text: str) -> str:

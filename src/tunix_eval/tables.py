@@ -12,7 +12,7 @@ import tomli
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from tunix_eval.errors import SpecError, suggestion
-from tunix_eval.figures import bytes_text, printable
+from tunix_eval.figures import SHOWN_LIMIT, bytes_text, cut, printable
 from tunix_eval.nearby import near_file
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -169,13 +169,12 @@ _LIMITS = {
     "less_than": "less than",
     "less_than_equal": "less than or equal to",
 }
-_SHOWN_LIMIT = 80
 
 
 def _explain(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
     place, location = _place(detail["loc"])
     if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])[:_SHOWN_LIMIT]
+        key = str(detail["loc"][-1])[:SHOWN_LIMIT]
         return f"{place}unknown key '{location}'.{suggestion(key, _known_keys(model, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{place}'{location}' is missing"
@@ -213,11 +212,6 @@ def _place(parts: tuple[Any, ...]) -> tuple[str, str]:
 def shown(value: Any) -> str:
     """Write a value as a run file would, and cut a long one."""
     return cut(str(value).lower() if isinstance(value, bool) else repr(value))
-
-
-def cut(text: str) -> str:
-    """Write a text in one line for a terminal, and cut a long one."""
-    return printable(text if len(text) <= _SHOWN_LIMIT else f"{text[:_SHOWN_LIMIT]}...")
 
 
 def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tunix_eval.aside import held_aside, put
 from tunix_eval.errors import ArtifactError
-from tunix_eval.figures import bytes_text
-from tunix_eval.tables import cut
+from tunix_eval.figures import bytes_text, cut
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -16,8 +16,8 @@ from tunix_eval.data.reading.jsonl import LISTED, Problem, Problems, line_flaw, 
 from tunix_eval.data.reading.lines import Source
 from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.errors import DataError
+from tunix_eval.figures import cut
 from tunix_eval.records import Evalset
-from tunix_eval.tables import cut
 
 ID_KEYS = ("id", "trace_id", "example_id", "meta.eval_id")
 TEXT_KEYS = ("prediction", "predicted_answer", "generated_answer", "generated_response", "final_answer")
