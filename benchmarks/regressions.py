@@ -180,7 +180,7 @@ def masked(project: Path, run: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[str, Damage]] = {
-    "half of the steps": ("failed", edit("steps = 300", "steps = 150")),
+    "learning rate x10": ("failed", edit("learning_rate = 2e-3", "learning_rate = 2e-2")),
     "a tenth of the data": ("failed", dataset(lambda traces: traces[: len(traces) // 10])),
     "shuffled answers": ("failed", dataset(shuffled)),
     "checkpoint under another renderer": ("was trained with renderer 'plain'", other_renderer),
