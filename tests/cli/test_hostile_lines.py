@@ -15,6 +15,7 @@ assert _SPEC.loader is not None
 hostile = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(hostile)
 
+MAPPED = ("ingest", "X", "--map", "prompt=prompt", "--map", "final_answer=prompt")
 COMMANDS = [
     ("validate", "X"),
     ("validate", "X", "--lenient"),
@@ -24,8 +25,8 @@ COMMANDS = [
     ("contamination", "a.jsonl", "X"),
     ("ingest", "X", "--dry-run", "--out", "t.jsonl"),
     ("ingest", "X", "--lenient", "--dry-run", "--out", "t.jsonl"),
-    ("ingest", "X", "--map", "prompt=prompt", "--map", "final_answer=prompt", "--dry-run", "--out", "t.jsonl"),
-    ("ingest", "X", "--split", "boxed", "--lenient", "--dry-run", "--out", "t.jsonl"),
+    (*MAPPED, "--split", "last_number", "--dry-run", "--out", "t.jsonl"),
+    (*MAPPED, "--split", "boxed", "--lenient", "--dry-run", "--out", "t.jsonl"),
     ("build", "x-v1", "X", "--dry-run"),
     ("dedupe", "X", "--dry-run"),
     ("diff", "a.jsonl", "X"),

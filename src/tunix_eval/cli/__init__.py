@@ -37,7 +37,7 @@ COMMANDS = {
             "tunix-eval ingest gsm8k.jsonl --map prompt=question \\\n"
             "      --map final_answer=answer --split hashes --source gsm8k --out t.jsonl",
             "tunix-eval ingest old.jsonl --lenient --out traces.jsonl",
-            "tunix-eval ingest f.jsonl --map prompt=q --out - | tunix-eval validate -",
+            "tunix-eval ingest f.jsonl --lenient --out - | tunix-eval validate -",
             "tunix-eval ingest --from-run 3f2a9c1b --only correct --out again.jsonl",
         ),
     ),

@@ -71,6 +71,9 @@ def check_kind(path: Path, name: str, expected: Kind, advice: Mapping[Kind, str]
     Raises:
         DataError: it holds something else.
     """
+    # A file without keys, such as one in another encoding, holds nothing surely: its reader says what is wrong.
+    if path.is_file() and path.suffix != ".toml" and not first_keys(path):
+        return
     try:
         found = kind_of(path, name)
     except DataError:
