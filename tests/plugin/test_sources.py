@@ -343,7 +343,7 @@ def test_a_case_that_failed_shows_what_was_asked_and_written(served: Project, wo
             "prompt    0+0=",
             "expected  0",
             "wrote     Let me see.",
-            "Answer: 1",
+            "          Answer: 1",
             "answer    1 (ok); exact 0.0",
         ]
     )
