@@ -275,10 +275,17 @@ def test_a_last_line_without_an_end_is_read(tmp_path):
     assert len(read_traces(path)) == 1
 
 
-@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
-def test_a_byte_order_mark_is_named(tmp_path, mark):
+@pytest.mark.parametrize(
+    ("mark", "named"),
+    [
+        (b"\xef\xbb\xbf", "starts with a byte order mark; save the file as UTF-8 without one"),
+        (b"\xff\xfe", "is UTF-16, by its byte order mark; save the file as UTF-8: iconv -f UTF-16 -t UTF-8"),
+        (b"\xfe\xff", "is UTF-16, by its byte order mark; save the file as UTF-8: iconv -f UTF-16 -t UTF-8"),
+    ],
+)
+def test_a_byte_order_mark_is_named(tmp_path, mark, named):
     path = write(tmp_path, mark + json.dumps(GOOD).encode())
-    assert refusal(path) == f"{path}:1: starts with a byte order mark; save the file as UTF-8 without one"
+    assert refusal(path) == f"{path}:1: {named}"
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])

@@ -195,6 +195,7 @@ def test_records_of_a_run_are_those_of_the_format(project: Project) -> None:
         "run_manifest.json",
         "scorecard.word-ending-heldout.json",
         "started.json",
+        "traces.jsonl",
     }
     recorded = json.loads(manifest.read_text())
     assert recorded["training_config"]["clip_norm"] == 1.0

@@ -91,7 +91,8 @@ class Runs:
     def changes(self, spec: RunSpec) -> Changes | None:
         """Say in what a run that is not recorded differs from the newest recorded one of its name."""
         identity = self.identity(spec)
-        known = self.store.find_run(identity.run_id)
+        # Of a run to be trained again the record is not read: it may be the damaged one that is to be replaced.
+        known = self.options.retrain or self.store.find_run(identity.run_id)
         return None if known else changes(self.prepared(spec), identity, self.store, self.root)
 
     def source(self, spec: AnySpec) -> Source:
