@@ -77,6 +77,19 @@ def test_an_end_of_the_scale_hides_a_spread_and_does_not_end_it(k, rate):
     assert found.tail(0.9, 1, k) < 0.05
 
 
+def test_a_mean_varies_by_no_more_than_half_its_scale():
+    items = binary(1, 0.5, 200, 3)
+    for low, high in (UNIT, (-1.0, 3.0)):
+        sides = [[[low + (high - low) * one for one in run] for run in items]] * 2
+        found, unbounded = noise(*sides, bounds=(low, high)), noise(*sides, bounds=NONE)
+        half = (high - low) / 2
+        assert found.variances.max() == pytest.approx(
+            half**2 + item_noise(items * 2, [None] * 200) * (2 * half) ** 2, rel=0.01
+        )
+        assert unbounded.variances.max() > 100 * half**2
+        assert found.critical(0.05, 1, 1) < unbounded.critical(0.05, 1, 1)
+
+
 def test_without_spread_and_without_ends_nothing_is_known():
     assert noise([[2.0, 2.0]], [[2.0, 2.0]], bounds=NONE) is None
     assert noise([[1e200, -1e200]], [[1e200, 0.0]], bounds=NONE) is None

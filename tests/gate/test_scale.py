@@ -24,6 +24,11 @@ UNIT = (0.0, 1.0)
             UNIT,
             "addition/exact: value 95 is on the wrong scale: exact lies from 0 to 1, so that 95 points are 0.95",
         ),
+        (
+            {"rule": "no_worse", "seed_noise": 2},
+            UNIT,
+            "seed_noise 2 is on the wrong scale: exact lies from 0 to 1, so that no mean varies by more than 0.5",
+        ),
         ({"rule": "non_inferior", "margin": 1.0}, UNIT, "margin 1 is on the wrong scale: exact lies from 0 to 1"),
         (
             {"rule": "max_drop", "drop": 2},

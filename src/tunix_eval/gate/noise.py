@@ -158,11 +158,14 @@ def noise_of_runs(
     values = np.array([run for side in sides for run in side], np.float64)
     ends = bounds if all(map(math.isfinite, bounds)) else (0.0, 1.0)
     edge = _EDGE * (ends[1] - ends[0]) ** 2 if np.isin(values, ends).all() else 0.0
+    # A mean within two ends varies by no more than half the distance between them (Popoviciu 1935); without this bound
+    # the prior's tail hides a collapse over a few items from one baseline run.
+    most = (bounds[1] - bounds[0]) / 2
     with np.errstate(over="ignore", invalid="ignore"):
         of_items = float(values.var()) + edge / (values.size + 1)
         of_a_mean = item_noise([run for side in sides for run in side], clusters, edge=edge)
         scale = SEED_NOISE * math.sqrt(of_items) if seed_noise is None else seed_noise
-        variances = (scale * _SCALES) ** 2 + of_a_mean
+        variances = np.minimum(scale * _SCALES, most) ** 2 + of_a_mean
     if not (math.isfinite(squares) and np.isfinite(variances).all() and variances.min() > 0):
         return None
     dof = len(values) - len(sides)

@@ -19,7 +19,8 @@ def check_scale(
         lower_is_better: as the scorer declares it; a rise can be more than 100%, a fall to 0 cannot.
 
     Raises:
-        SpecError: a margin or a drop that no change can exceed, or a threshold that no mean can reach.
+        SpecError: a margin or a drop that no change can exceed, a threshold that no mean can reach, or seeds that
+            move a mean by more than the scale allows.
     """
     if bounds is None:
         return
@@ -31,6 +32,9 @@ def check_scale(
         scale = f"{gate.metric} lies from {low:g} to {high:g}"
         raise SpecError(f"{where}: {gate.rule} {gate.value:g} never fails: {scale}; name a value between them")
     figures = {"margin": gate.margin, "drop": gate.drop if isinstance(gate.drop, float) else None, "value": gate.value}
+    if gate.seed_noise is not None and gate.seed_noise > (high - low) / 2:
+        scale = f"{gate.metric} lies from {low:g} to {high:g}, so that no mean varies by more than {(high - low) / 2:g}"
+        raise SpecError(f"{where}: seed_noise {gate.seed_noise:g} is on the wrong scale: {scale}")
     for name, figure in figures.items():
         if figure is None or (low <= figure <= high if name == "value" else figure < high - low):
             continue
