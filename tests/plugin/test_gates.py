@@ -147,14 +147,18 @@ def test_an_undecided_gate_is_no_pass_and_fails_where_one_is_required(project: P
     project.test(GATE.replace("metric='exact'", "metric='exact', margin=0.99"))
     plan = project.run("--tunix-plan")
     plan.stdout.fnmatch_lines(
-        ["*gate   no_worse(exact) of words *; between retrained runs undecided, for the largest*"]
+        ["*gate   no_worse(exact) of words *; between runs of other weights will be undecided because the largest*"]
     )
     result = project.run("-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(
-        ["*  undecided no_worse exact *", "undecided: 1 gate that could not have failed: *", "SKIPPED*: words/exact: *"]
+        [
+            "*  undecided no_worse exact *",
+            "undecided: 1 gate could not have failed and has not passed *",
+            "SKIPPED*: words/exact: *",
+        ]
     )
-    assert (verdict(project)["outcome"], "undecided, for" in str(verdict(project)["reason"])) == ("undecided", True)
+    assert (verdict(project)["outcome"], "undecided because" in str(verdict(project)["reason"])) == ("undecided", True)
     result = project.run("--tunix-require")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*(--tunix-require: a gate may not be undecided)*"])

@@ -134,7 +134,7 @@ def test_several_runs_on_one_side_are_told_from_one():
         ({"rule": "non_inferior", "margin": 0.02, "outcome": "failed"}, "a drop of 0.02 or more is not excluded"),
         ({"rule": "better", "outcome": "failed"}, "no gain is proven; would have seen 0.022"),
         ({"rule": "max_drop", "margin": 0.05, "false_alarms": 0.1}, "a drop up to 0.05 is allowed; fails 10 times in"),
-        ({"outcome": "undecided", "undecided": "undecided, for ..: more"}, "undecided, for ..: more"),
+        ({"outcome": "undecided", "undecided": "undecided because ..: more"}, "undecided because ..: more"),
         ({"adjusted_p": 0.04}, "p 0.040 after Holm"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_note_stands_once_with_the_gates_that_it_belongs_to():
 
 
 def test_an_undecided_gate_is_named_again_at_the_end():
-    why = "undecided, for the largest drop that there can be is 0.364, and the least that would be found is 2.322"
+    why = "undecided because the largest drop that there can be is 0.364, and the least that would be found is 2.322"
     lines = session_table(
         SessionReport(verdicts=(verdict(outcome="undecided", undecided=why, notes=(SEEDS,)), verdict()))
     )
@@ -192,8 +192,8 @@ def test_an_undecided_gate_is_named_again_at_the_end():
     assert why in " ".join(line.strip() for line in lines)
     last = " ".join(line.strip() for line in lines[lines.index("", lines.index("") + 1) + 1 :])
     assert last == (
-        "undecided: 1 gate that could not have failed: it is not passed (addition/exact no_worse); under "
-        "--tunix-require this fails"
+        "undecided: 1 gate could not have failed and has not passed (addition/exact no_worse); --tunix-require makes "
+        "this an error"
     )
 
 

@@ -52,7 +52,7 @@ def foreseen(
     seen = Comparison("runs", "", 0.0, detectable=least + margin)
     worst = room(mean_of_means(reference), bounds, lower_is_better=lower_is_better)
     if why := beyond_reach(seen, worst, lower_is_better=lower_is_better):
-        return f"between retrained runs {why}"
+        return f"between runs of other weights will be {why}"
     bad = "rise" if lower_is_better else "drop"
     text = f"finds a {bad} of {fixed(least + margin, decimals(least + margin))} 80 times in 100"
     power = {

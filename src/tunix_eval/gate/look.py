@@ -85,7 +85,7 @@ def by_runs(case: Case) -> Comparison:
         if min(len(first), len(second)) > 1:
             compared = compare_unlike_runs(first, second, alpha=alpha, margin=margin, clusters=labels)
         else:
-            notes = ("assumes that training seeds move both sides by as much, for one of them has one run alone",)
+            notes = ("assumes that training seeds move both sides equally, because one side has only one run",)
     if compared is None:
         compared = compare_runs(
             first,

@@ -25,16 +25,16 @@ def beyond_reach(compared: Comparison, worst: float, *, lower_is_better: bool) -
         lower_is_better: which way is worse.
     """
     bad = "rise" if lower_is_better else "drop"
-    more = "items" if compared.unit == "items" else "baseline runs"
+    more = "give it more items" + (", or more baseline runs where it trains" if compared.unit == "runs" else "")
     found = compared.detectable
     if worst <= 0:
-        return f"undecided, for the reference is at the bad end of the scale: there is no {bad} to find"
+        return f"undecided because the reference is at the bad end of the scale: there is no {bad} to find"
     if found is None:
-        return f"undecided, for this test can find no {bad} at all: give it more {more}"
+        return f"undecided because this test can find no {bad} at all: {more}"
     if found <= worst + _ROUNDING * max(1.0, worst) or not math.isfinite(worst):
         return None
     places = decimals(found, worst)
     return (
-        f"undecided, for the largest {bad} that there can be is {fixed(worst, places)}, and the least that would be "
-        f"found is {fixed(found, places)}: give it more {more}"
+        f"undecided because the largest {bad} that there can be is {fixed(worst, places)}, and the least that would be "
+        f"found is {fixed(found, places)}: {more}"
     )

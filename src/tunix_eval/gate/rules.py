@@ -178,7 +178,7 @@ def _non_inferior(case: Case) -> Verdict:
         if (gate.margin or 0.0) >= (worst := _room(look.case)):
             outcome = "undecided"
             bad = "rise" if case.lower_is_better else "drop"
-            undecided = f"undecided, for no {bad} can reach the margin: the largest that there can be is {worst:.4g}"
+            undecided = f"undecided because no {bad} can reach the margin: the largest that there can be is {worst:.4g}"
     elif worse is not None and worse <= gate.alpha:
         remarks = (f"proven to exceed the margin, p {p_text(worse)}",)
     elif worse is not None:

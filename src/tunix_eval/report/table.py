@@ -147,11 +147,11 @@ def _undecided(verdicts: Sequence[Verdict], width: int) -> list[str]:
     if not gates:
         return []
     counted = (
-        "1 gate that could not have failed: it is"
+        "1 gate could not have failed and has"
         if len(gates) == 1
-        else f"{len(gates)} gates that could not have failed: they are"
+        else f"{len(gates)} gates could not have failed and have"
     )
-    text = f"{counted} not passed ({', '.join(dict.fromkeys(gates))}); under --tunix-require this fails"
+    text = f"{counted} not passed ({', '.join(dict.fromkeys(gates))}); --tunix-require makes this an error"
     return paragraph(printable(text), width, first="undecided: ", rest="           ")
 
 
