@@ -46,7 +46,7 @@ from tunix_eval.data import (
     write_export,
 )
 from tunix_eval.data.reading.traces import parse_traces
-from tunix_eval.records import Supervision, Text20k, Text50k, Text64, TokenSequence
+from tunix_eval.records import Supervision, Text1M, Text64, TokenSequence
 from tunix_eval.records import Trace as OurTrace
 
 GEMMA = BUILTIN_RENDERERS["gemma"]
@@ -127,16 +127,16 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     i: Annotated[int, msgspec.Meta(ge=0)]
     type: Text64
-    content: Text20k
+    content: Text1M
 
 
 class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """A trace as bare msgspec reads it."""
 
     trace_version: Text64
-    prompt: Text50k
-    final_answer: Text50k
-    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1, max_length=1_000)]
+    prompt: Text1M
+    final_answer: Text1M
+    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1, max_length=100_000)]
     meta: msgspec.Raw = msgspec.Raw()
     id: str | int | None = None
 
@@ -148,7 +148,7 @@ class StepModel(BaseModel):
 
     i: int = Field(ge=0)
     type: str = Field(min_length=1, max_length=64)
-    content: str = Field(min_length=1, max_length=20_000)
+    content: str = Field(min_length=1, max_length=1_000_000)
 
 
 class TraceModel(BaseModel):
@@ -157,9 +157,9 @@ class TraceModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     trace_version: str = Field(min_length=1, max_length=64)
-    prompt: str = Field(min_length=1, max_length=50_000)
-    final_answer: str = Field(min_length=1, max_length=50_000)
-    steps: list[StepModel] = Field(min_length=1, max_length=1_000)
+    prompt: str = Field(min_length=1, max_length=1_000_000)
+    final_answer: str = Field(min_length=1, max_length=1_000_000)
+    steps: list[StepModel] = Field(min_length=1, max_length=100_000)
     meta: dict[str, Any] | None = None
     id: str | int | None = None
 

@@ -27,8 +27,8 @@ TokenArray = npt.NDArray[np.int32]
 MaskArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
-Text50k = Annotated[str, msgspec.Meta(min_length=1, max_length=50_000)]
-Text20k = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+# What a reasoning model writes in one go fits many times; a file in the wrong shape, all on one line, does not.
+Text1M = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000_000)]
 Text64 = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -40,7 +40,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     i: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     type: Text64
-    content: Text20k
+    content: Text1M
 
 
 class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -48,8 +48,8 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     role: Literal["system", "user", "assistant"]
     """In a trace's or an item's `messages` only user and assistant; their system text has a field of its own."""
-    content: Text50k
-    reasoning_content: Text50k | None = None
+    content: Text1M
+    reasoning_content: Text1M | None = None
     """What an assistant thought before `content`; editions with a thinking section print it there."""
 
 
@@ -63,12 +63,12 @@ class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     trace_version: Text64
-    prompt: Text50k
-    final_answer: Text50k
-    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1, max_length=1_000)]
+    prompt: Text1M
+    final_answer: Text1M
+    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1, max_length=100_000)]
     meta: dict[str, Any] | None = None
     id: str | int | None = None
-    system: Text50k | None = None
+    system: Text1M | None = None
     messages: tuple[Turn, ...] = ()
 
 
@@ -79,14 +79,14 @@ class EvalItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     id: str | int
-    prompt: Text50k
-    expected_answer: Text50k
+    prompt: Text1M
+    expected_answer: Text1M
     aliases: tuple[str, ...] = ()
     category: str | None = None
     difficulty: str | None = None
     section: str | None = None
     cluster: str | None = None
-    system: Text50k | None = None
+    system: Text1M | None = None
     messages: tuple[Turn, ...] = ()
 
 

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import traces
@@ -311,6 +312,42 @@ def test_questions_with_answers_become_an_evalset(records: Records) -> None:
         == "--lenient is for traces, and --kind asks for an evalset"
     )
     assert records.refused(*words, "--out", "e.parquet")[1].endswith("an evalset is written as .jsonl or .jsonl.gz")
+
+
+CHAT: dict[str, Any] = {
+    "id": "c",
+    "conversations": [{"from": "human", "value": "1+1?"}, {"from": "gpt", "value": "It is 2.\nAnswer: 2"}],
+    "gold": 2,
+}
+TO_ITEMS = ("ingest", "chat.jsonl", "--kind", "evalset", "--map", "conversation=conversations")
+
+
+@pytest.mark.parametrize(
+    ("turns", "words"),
+    [(2, ("--split", "answer")), (2, ("--map", "expected_answer=gold")), (1, ("--map", "expected_answer=gold"))],
+)
+def test_a_conversation_becomes_an_item(records: Records, turns: int, words: tuple[str, ...]) -> None:
+    line = CHAT | {"conversations": CHAT["conversations"][:turns]}
+    Path("chat.jsonl").write_text(json.dumps(line) + "\n")
+    code, out, err = records.call(*TO_ITEMS, *words, "--out", "e.jsonl")
+    assert (code, err) == (0, "")
+    assert ("  left out: the reasoning before the answer of 1 item" in out.splitlines()) == (turns == 2)
+    assert traces.read("e.jsonl") == [{"id": "c", "prompt": "1+1?", "expected_answer": "2"}]
+
+
+def test_an_item_without_an_answer_is_named(records: Records) -> None:
+    line = CHAT | {"conversations": CHAT["conversations"][:1]}
+    Path("chat.jsonl").write_text(json.dumps(line) + "\n")
+    code, _, err = records.call(*TO_ITEMS, "--out", "e.jsonl")
+    assert code == 1
+    assert "chat.jsonl:1: conversations: the last turn is the user's; expected a reply, or a key mapped to" in err
+
+
+def test_a_file_of_conversations_is_told_its_map(records: Records) -> None:
+    Path("chat.jsonl").write_text(json.dumps(CHAT) + "\n")
+    code, _, err = records.call("ingest", "chat.jsonl", "--out", "t.jsonl")
+    assert code == 1
+    assert "say which is which: --map conversation=conversations, and --split RULE for the answer in its reply" in err
 
 
 def test_published_questions_become_traces(records: Records) -> None:

@@ -187,7 +187,7 @@ def test_reasoning_and_answer_in_one_text_are_split(
         ("tags", "<answer>2", "answer: has no <answer>...</answer>; expected"),
         ("boxed", r"\boxed{2", r"answer: has no \boxed{...}; expected the answer in one"),
         ("last_number", "two", "answer: holds no number; expected the answer to be the last one"),
-        ("hashes", "x" * 20_001 + "\n#### 2", "answer (as steps[0].content): has 20001 characters, limit 20000"),
+        ("hashes", "x" * 1_000_001 + "\n#### 2", "answer (as steps[0].content): has 1000001 characters, limit 1000000"),
     ],
 )
 def test_a_text_that_cannot_be_split_is_named(tmp_path: Path, split: str, text: str, said: str) -> None:
@@ -279,3 +279,121 @@ def test_mapped_traces_are_the_same_when_written_and_read(tmp_path: Path) -> Non
 def test_a_wrong_order_is_refused_before_the_file_is_opened(fields: dict[str, str], split: Any, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         map_records(Path("nowhere.jsonl"), fields=fields, split=split)
+
+
+TURNS = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "2+2=4\nAnswer: 4"}]
+TALK = {"conversation": "messages"}
+SHAREGPT = [
+    {"from": "system", "value": "Be short."},
+    {"from": "human", "value": "2+2?"},
+    {"from": "gpt", "value": "4", "weight": 0},
+    {"from": "human", "value": "And 3+3?"},
+    {"from": "gpt", "value": "3+3=6\nAnswer: 6", "weight": 1},
+]
+
+
+def test_a_conversation_ends_with_prompt_and_reply(tmp_path: Path) -> None:
+    (trace,) = mapped(tmp_path, {"messages": SHAREGPT}, fields=TALK, split="answer")
+    assert (trace.system, trace.prompt, trace.final_answer) == ("Be short.", "And 3+3?", "6")
+    assert trace.steps == (Step(0, "reasoning", "3+3=6"),)
+    assert trace.messages == (Turn("user", "2+2?"), Turn("assistant", "4"))
+    assert trace.meta == {"messages": [{}, {}, {"weight": 0}, {}, {"weight": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("turns", "more", "fields", "split"),
+    [
+        (TURNS, {}, TALK, "answer"),
+        ([TURNS[0], {"role": "model", "content": "2+2=4"}], {"answer": 4}, {**TALK, "final_answer": "answer"}, None),
+        ([TURNS[0], {"role": "assistant", "reasoning_content": "2+2=4", "content": "4"}], {}, TALK, None),
+        ([TURNS[0], {"role": "assistant", "reasoning_content": "2+2=4", "content": "Answer: 4"}], {}, TALK, "answer"),
+        ([{"role": "user", "content": [{"type": "text", "text": "2+2?"}]}, TURNS[1]], {}, TALK, "answer"),
+        ([TURNS[0], {**TURNS[1], "tool_calls": None, "name": None}], {}, TALK, "answer"),
+    ],
+)
+def test_a_reply_holds_steps_and_answer(
+    tmp_path: Path, turns: list[Any], more: dict[str, Any], fields: dict[str, str], split: str | None
+) -> None:
+    (trace,) = mapped(tmp_path, {"messages": turns} | more, fields=fields, split=split)
+    assert (trace.prompt, trace.final_answer, trace.meta) == ("2+2?", "4", None)
+    assert [step.content for step in trace.steps] == ["2+2=4"]
+
+
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]}
+IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {}}]}
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        ("a text", "expected a list of turns"),
+        ([], "expected a list of turns"),
+        (["a"], "turn 1 is no object"),
+        ([{"content": "a"}], "turn 1 has neither role nor from; its keys: content"),
+        ([TURNS[0], CALL, {"role": "tool", "content": "4"}, TURNS[1]], "turn 2 calls tools (tool_calls)"),
+        ([TURNS[0], {"role": "tool", "content": "4"}, TURNS[1]], "turn 2: role is tool, which has no place in a trace"),
+        ([TURNS[0], {"role": 5, "content": "4"}], "turn 2: role is no text"),
+        ([TURNS[0], {"role": "assistant", "content": None}], "turn 2: content is null or absent"),
+        ([{"from": "human", "content": "2+2?"}, TURNS[1]], "turn 1: value is null or absent"),
+        ([IMAGE, TURNS[1]], "turn 1: content is no text"),
+        ([TURNS[0], {**TURNS[1], "reasoning_content": 5}], "turn 2: reasoning_content is no text"),
+        ([*TURNS, {"role": "system", "content": "Be short."}, *TURNS], "turn 3 is the system's"),
+        ([TURNS[0]], "the last turn is the user's"),
+        ([TURNS[1]], "turn 1 is a reply, and no user's turn stands before it"),
+        ([*TURNS, TURNS[1]], "turn 3 is a reply, and no user's turn stands before it"),
+        ([{"role": "system", "content": "Be short."}], "holds no user's turn"),
+        ([*TURNS, *TURNS], "turn 1 asks what the prompt asks and turn 2 holds the answer"),
+    ],
+)
+def test_turns_without_a_place_are_named(tmp_path: Path, turns: Any, reason: str) -> None:
+    found = refusal(tmp_path, {"messages": turns}, fields=TALK, split="answer")
+    assert found.startswith(f"other.jsonl:1: messages: {reason}")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("fields", "split", "reason"),
+    [
+        ({**TALK, "prompt": "question"}, "answer", "prompt and conversation are both mapped"),
+        ({**TALK, "messages": "history"}, "answer", "messages and conversation are both mapped"),
+        ({**TALK, "steps": "a", "final_answer": "b"}, None, "the conversation's reply has no place"),
+    ],
+)
+def test_a_conversation_leaves_no_field_twice(
+    tmp_path: Path, fields: dict[str, str], split: str | None, reason: str
+) -> None:
+    with pytest.raises(SpecError, match=reason):
+        mapped(tmp_path, {"messages": TURNS}, fields=fields, split=split)
+
+
+def test_a_system_text_has_one_source(tmp_path: Path) -> None:
+    line = {"messages": [{"role": "system", "content": "Be short."}, *TURNS], "system": "Be long."}
+    fields = {**TALK, "system": "system"}
+    assert "turn 1 is the system's, and system is mapped to system" in refusal(
+        tmp_path, line, fields=fields, split="answer"
+    )
+    (trace,) = mapped(tmp_path, {**line, "messages": TURNS}, fields=fields, split="answer")
+    assert trace.system == "Be long."
+
+
+def test_reasoning_beside_mapped_steps_is_named(tmp_path: Path) -> None:
+    line = {"messages": [TURNS[0], {**TURNS[1], "reasoning_content": "x"}], "rationale": "a"}
+    fields = {**TALK, "steps": "rationale"}
+    assert "the reply has reasoning_content, and steps are mapped to rationale" in refusal(
+        tmp_path, line, fields=fields
+    )
+
+
+def test_an_empty_turn_is_named_by_its_file_key(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": ""}, TURNS[1]]
+    found = refusal(tmp_path, {"messages": turns}, fields=TALK, split="answer")
+    assert found == "other.jsonl:1: messages (as prompt): is empty"
+
+
+def test_a_trace_of_real_length_is_read(tmp_path: Path) -> None:
+    lines = [f"{k}+1={k + 1}" for k in range(1400)]
+    reply = f"<think>\n{' '.join(lines)}\n" + "\n".join(lines) + "\n</think>\n<answer>1400</answer>"
+    (trace,) = mapped(
+        tmp_path, {"q": "Count up.", "r": reply}, fields={"prompt": "q", "final_answer": "r"}, split="tags"
+    )
+    assert (len(trace.steps), trace.final_answer) == (1401, "1400")

@@ -337,7 +337,7 @@ def test_a_small_file_never_takes_much_memory(tmp_path: Path) -> None:
         "second": ": column 'prompt' has a page that unpacks to 73 MB",
         "nested": ": column 'prompt.list.element' has a page that unpacks to 73 MB",
         "values": ": column 'prompt.list.element' has a page that unpacks to 17,000,000 values (limit 16,000,000)",
-        "repeated": ": row 1: prompt: has 4194304 characters, limit 50000",
+        "repeated": ": row 1: prompt: has 4194304 characters, limit 1000000",
     }
     names = [f"{name}.parquet" for name in said]
     assert max((tmp_path / name).stat().st_size for name in names) < 250_000

@@ -130,19 +130,19 @@ DEEP = (
     b'{"trace_version":"1","prompt":"p","final_answer":"a","steps":[{"i":0,"type":"t","content":"c"}],"meta":{"a":%s}}'
 )
 IN_META = DEEP.index(b"%s")
-LONG = json.dumps({**GOOD, "prompt": "x" * 50_001})[:-1].encode()
+LONG = json.dumps({**GOOD, "prompt": "x" * 1_000_001})[:-1].encode()
 BAD_LINES = {
     "blank prompt": ({**GOOD, "prompt": " \n\t"}, "prompt: holds only white space"),
     "empty prompt": ({**GOOD, "prompt": ""}, "prompt: is empty"),
-    "long prompt": ({**GOOD, "prompt": "é" * 50_001}, "prompt: has 50001 characters, limit 50000"),
+    "long prompt": ({**GOOD, "prompt": "é" * 1_000_001}, "prompt: has 1000001 characters, limit 1000000"),
     "blank answer": ({**GOOD, "final_answer": " "}, "final_answer: holds only white space"),
-    "long answer": ({**GOOD, "final_answer": "x" * 50_001}, "final_answer: has 50001 characters, limit 50000"),
+    "long answer": ({**GOOD, "final_answer": "x" * 1_000_001}, "final_answer: has 1000001 characters, limit 1000000"),
     "long version": ({**GOOD, "trace_version": "x" * 65}, "trace_version: has 65 characters, limit 64"),
     "blank version": ({**GOOD, "trace_version": " "}, "trace_version: holds only white space"),
     "no steps": ({**GOOD, "steps": []}, "steps: expected array of length >= 1"),
     "too many steps": (
-        {**GOOD, "steps": [step(i=i) for i in range(1001)]},
-        "steps: has 1001 entries, limit 1000",
+        {**GOOD, "steps": [step(i=i) for i in range(100_001)]},
+        "steps: has 100001 entries, limit 100000",
     ),
     "negative index": ({**GOOD, "steps": [step(), step(i=-1)]}, "steps[1].i: expected int >= 0"),
     "index as text": ({**GOOD, "steps": [step(i="0")]}, "steps[0].i: expected int, got str"),
@@ -153,8 +153,8 @@ BAD_LINES = {
     ),
     "blank step": ({**GOOD, "steps": [step(), step(i=1, content=" ")]}, "steps[1].content: holds only white space"),
     "long step": (
-        {**GOOD, "steps": [step(content="x" * 20_001)]},
-        "steps[0].content: has 20001 characters, limit 20000",
+        {**GOOD, "steps": [step(content="x" * 1_000_001)]},
+        "steps[0].content: has 1000001 characters, limit 1000000",
     ),
     "long type": ({**GOOD, "steps": [step(type="x" * 65)]}, "steps[0].type: has 65 characters, limit 64"),
     "missing field": ({key: GOOD[key] for key in GOOD if key != "final_answer"}, "final_answer: is missing"),
@@ -190,11 +190,11 @@ BAD_LINES = {
         {**GOOD, "a` - at `$\x1b[2J": 1},
         r"a` - at `$\x1b[2J: unknown key; known: ",
     ),
-    "long prompt before what is no JSON": (LONG + b" oops", "prompt: has too many characters, limit 50000"),
-    "long prompt before another": (LONG + b',"prompt":5}', "prompt: has too many characters, limit 50000"),
+    "long prompt before what is no JSON": (LONG + b" oops", "prompt: has too many characters, limit 1000000"),
+    "long prompt before another": (LONG + b',"prompt":5}', "prompt: has too many characters, limit 1000000"),
     "long prompt before deep nesting": (
         LONG + b',"meta":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
-        "prompt: has too many characters, limit 50000",
+        "prompt: has too many characters, limit 1000000",
     ),
     "array": ([1], "expected object, got array"),
     "bare text": (b"hello", "is not JSON at column 1: Expecting value"),
@@ -235,13 +235,13 @@ def test_a_bad_line_is_named_with_its_reason(tmp_path, name):
 def test_the_limits_themselves_are_allowed(tmp_path):
     line = {
         "trace_version": "v" * 64,
-        "prompt": "é" * 50_000,
-        "final_answer": "a" * 50_000,
-        "steps": [step(i=i, type="t" * 64, content="c" * (20_000 if i == 0 else 1)) for i in range(1000)],
+        "prompt": "é" * 1_000_000,
+        "final_answer": "a" * 1_000_000,
+        "steps": [step(i=i, type="t" * 64, content="c" * (1_000_000 if i == 0 else 1)) for i in range(100_000)],
         "meta": None,
     }
     (trace,) = read_traces(write(tmp_path, line))
-    assert len(trace.steps) == 1000
+    assert len(trace.steps) == 100_000
 
 
 @pytest.mark.parametrize("value", ['a \\": b', "{[{[" * 60, '":"', "\\"])

@@ -69,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD=KEY",
         action="append",
         help="the key that holds a field of a trace or item: prompt=question, final_answer=answer, steps=rationale, "
-        "prompt=data.q; may be repeated. But for the id, nothing is taken from a key that is not named: such keys are "
-        "kept in meta, and listed",
+        "prompt=data.q; conversation=messages takes a list of turns apart. May be repeated. But for the id, nothing is "
+        "taken from a key that is not named: such keys are kept in meta, and listed",
     )
     parser.add_argument(
         "--kind", metavar="KIND", default="traces", help="what is made of the lines: traces (default) or evalset"
@@ -231,10 +231,13 @@ def _of_file(
         )
     keys = first_keys(path)
     if keys and not keys & {"trace_version", "steps", "final_answer"}:
-        raise DataError(
-            f"{name}: has the keys {listed(sorted(keys))}; say which is which: --map prompt=KEY, "
-            "--map final_answer=KEY, and --map steps=KEY or --split RULE"
+        turns = sorted(keys & {"conversation", "conversations", "messages"})
+        which = (
+            f"--map conversation={turns[0]}, and --split RULE for the answer in its reply"
+            if turns
+            else "--map prompt=KEY, --map final_answer=KEY, and --map steps=KEY or --split RULE"
         )
+        raise DataError(f"{name}: has the keys {listed(sorted(keys))}; say which is which: {which}")
     if arguments.lenient:
         found = read_traces_leniently(path, source=name, on_progress=progress)
     else:

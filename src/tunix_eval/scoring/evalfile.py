@@ -11,7 +11,7 @@ import msgspec
 
 from tunix_eval.errors import ArtifactError
 from tunix_eval.figures import printable
-from tunix_eval.records import Completion, EvalItem, ExtractionStatus, Score, ScoredItem, Text50k, Turn
+from tunix_eval.records import Completion, EvalItem, ExtractionStatus, Score, ScoredItem, Text1M, Turn
 
 
 class EvalMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -22,7 +22,7 @@ class EvalMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     repeat: int = 0
     aliases: tuple[str, ...] = ()
     cluster: str | None = None
-    system: Text50k | None = None
+    system: Text1M | None = None
     messages: tuple[Turn, ...] = ()
     notes: dict[str, str] = {}
     """Scorer -> why there is no score, or what else it had to say."""
@@ -39,11 +39,11 @@ class EvalLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     example_id: str
-    prompt: Text50k
+    prompt: Text1M
     generated_response: str
     extracted_answer: str | None
     extraction_status: ExtractionStatus
-    expected_response: Text50k
+    expected_response: Text1M
     scores: dict[str, float | None]
     category: str | None
     difficulty: str | None

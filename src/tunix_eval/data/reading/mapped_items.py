@@ -10,14 +10,23 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tunix_eval.data.reading.conversations import CONVERSATION
 from tunix_eval.data.reading.conversion import Conversion
 from tunix_eval.data.reading.evalsets import ITEM_FORMAT, evalset_of_items
 from tunix_eval.data.reading.jsonl import encode
 from tunix_eval.data.reading.lines import Progress, file_stem
-from tunix_eval.data.reading.mapping import check_fields, check_history, check_split, renamed, split_off
+from tunix_eval.data.reading.mapping import (
+    check_fields,
+    check_history,
+    check_split,
+    renamed,
+    split_off,
+    take_conversation,
+)
 from tunix_eval.data.reading.parquet import record_source
 from tunix_eval.data.reading.uuids import uuid5_text
 from tunix_eval.data.reading.written import is_number, number_text, number_texts
+from tunix_eval.errors import DataError
 from tunix_eval.records import EvalItem, Evalset
 
 ITEM_NAMESPACE = uuid.UUID("0a6d1f0e-93c1-5a6b-8f6a-5f0d6b0f6a77")
@@ -51,7 +60,8 @@ def map_items(
 
     Args:
         path: the file; its stem names the evalset.
-        fields: field of an item -> key of the file, as for `map_records`.
+        fields: field of an item -> key of the file, as for `map_records`. The reply of a `conversation` is the
+            expected answer; where another key is mapped to that, it is left out as reasoning, and counted.
         split: how the text of `expected_answer` ends with the answer, as for `map_records`.
         name: what errors call the file, by default its path.
         on_progress: called with the bytes of the file that are done, and all of them.
@@ -65,7 +75,7 @@ def map_items(
 
     Source: docs/formats.md, "Evalset".
     """
-    check_fields(fields, _FIELDS, _REQUIRED, "item")
+    check_fields(fields, _FIELDS, () if CONVERSATION in fields else _REQUIRED, "item")
     check_split(split)
     convert = _Items(fields, split)
     lines = replace(record_source(path, name, on_progress), renamed=renamed(fields, None))
@@ -78,7 +88,7 @@ class _Items(Conversion):
     """Makes items."""
 
     def __init__(self, fields: Mapping[str, str], split: str | None) -> None:
-        super().__init__(fields, frozenset(_REQUIRED), EvalItem)
+        super().__init__(fields, frozenset((*_REQUIRED, CONVERSATION)), EvalItem)
         self._split = split
         self._seen: Counter[bytes] = Counter()
         self.made_ids = self.reasoning = 0
@@ -88,16 +98,27 @@ class _Items(Conversion):
         self._seen.clear()
         self.made_ids = self.reasoning = 0
 
-    def made(self, taken: dict[str, Any], _rest: dict[str, Any], line: bytes) -> dict[str, Any]:
+    def made(self, taken: dict[str, Any], rest: dict[str, Any], line: bytes) -> dict[str, Any]:
         item = {field: value for field, value in taken.items() if value is not None or field in _REQUIRED}
+        key = self.fields.get("expected_answer") or self.fields[CONVERSATION]
+        reasoned = False
+        if parts := take_conversation(item, rest, self.fields):
+            reasoned = bool(parts.reasoning)
+            if "expected_answer" in self.fields:
+                reasoned |= parts.reply is not None
+            elif parts.reply is None:
+                raise DataError(
+                    f"{key}: the last turn is the user's; expected a reply, or a key mapped to expected_answer"
+                )
+            else:
+                item["expected_answer"] = parts.reply
         for field, value in item.items():
             if is_number(value) and field != "id":
                 item[field] = number_text(line, self.fields[field])
         if isinstance(item.get("aliases"), list):
             item["aliases"] = number_texts(line, self.fields["aliases"])
-        key = self.fields["expected_answer"]
         before, item["expected_answer"] = split_off(item["expected_answer"], self._split, key)
-        self.reasoning += bool(before.strip())
+        self.reasoning += reasoned or bool(before.strip())
         check_history(item, "expected_answer", self.fields)
         if item.get("id") is None:
             content = encode(item)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunix_eval.answers import ANSWER_RULES, answer_at, find_answer
+from tunix_eval.data.reading.conversations import CONVERSATION, Parts, parts_of
 from tunix_eval.data.reading.conversion import Conversion
 from tunix_eval.data.reading.explain import one_line
 from tunix_eval.data.reading.history import given_away
@@ -44,6 +45,8 @@ def map_records(
         path: the file.
         fields: field of a trace -> key of the file, with dots where it stands in an object of the line. Nothing is
             taken from a key that is not named, but for the id. All other keys are kept below meta, and counted.
+            `conversation` is the key of a list of turns: its last question is the prompt, the turns before it are
+            the messages, and the reply is the final answer, or where another key is mapped to that, the steps.
         split: how the text of `final_answer` holds the reasoning and then the answer, by the answer rule of that
             name: `hashes`, `answer` and `tags` cut it at the last mark outside of its thinking; under `boxed` and
             `last_number` all of it is the reasoning. The marks of thinking go.
@@ -62,7 +65,9 @@ def map_records(
 
     Source: docs/formats.md, "Trace".
     """
-    check_fields(fields, _FIELDS, _REQUIRED[: 3 if split is None else 2], "trace")
+    check_fields(fields, _FIELDS, _required(fields, split), "trace")
+    if CONVERSATION in fields and {"steps", "final_answer"} <= fields.keys():
+        raise SpecError("steps and final_answer are both mapped, so that the conversation's reply has no place")
     if split is not None and "steps" in fields:
         raise SpecError(f"steps are mapped to '{fields['steps']}' and split off the answer; give one of the two")
     check_split(split)
@@ -75,6 +80,12 @@ def map_records(
     return replace(read, moved=dict(convert.rest), blank_lines=convert.blank_lines)
 
 
+def _required(fields: Mapping[str, str], split: str | None) -> tuple[str, ...]:
+    if CONVERSATION in fields:
+        return ()
+    return _REQUIRED[: 3 if split is None else 2]
+
+
 def check_fields(fields: Mapping[str, str], known: Sequence[str], required: Sequence[str], what: str) -> None:
     """Refuse a mapping that names another field, or lacks one that is needed.
 
@@ -82,13 +93,17 @@ def check_fields(fields: Mapping[str, str], known: Sequence[str], required: Sequ
         SpecError: naming the field.
     """
     for field in fields:
-        if field not in known:
-            raise unknown_name(f"field of {'an' if what == 'item' else 'a'} {what}", field, known)
+        if field not in (*known, CONVERSATION):
+            raise unknown_name(f"field of {'an' if what == 'item' else 'a'} {what}", field, (*known, CONVERSATION))
+    if CONVERSATION in fields and (twice := [one for one in ("prompt", "messages") if one in fields]):
+        raise SpecError(
+            f"{twice[0]} and conversation are both mapped; a conversation holds its prompt and what was before"
+        )
     if missing := [field for field in required if field not in fields]:
         other = ", or say how the answer ends (--split hashes)" if "steps" in missing else ""
         raise SpecError(
             f"no key is mapped to {' and '.join(missing)}, and a field is taken only where it is mapped: "
-            f"name the key of the file (--map {missing[0]}=KEY){other}"
+            f"name the key of the file (--map {missing[0]}=KEY){other}; for a list of turns, --map conversation=KEY"
         )
 
 
@@ -104,8 +119,12 @@ def check_split(split: str | None) -> None:
 
 def renamed(fields: Mapping[str, str], split: str | None) -> dict[str, str]:
     """Return what the file calls the fields, for errors."""
-    own = {field: key for field, key in fields.items() if field != key}
-    return own if split is None else {"steps": fields.get("final_answer", "final_answer")} | own
+    said = ("prompt", "system", "messages", "steps", "final_answer", "expected_answer")
+    names = dict.fromkeys(said, fields[CONVERSATION]) if CONVERSATION in fields else {}
+    names |= fields
+    if split is not None:
+        names["steps"] = names.get("final_answer", "final_answer")
+    return {field: key for field, key in names.items() if field not in (key, CONVERSATION)}
 
 
 def split_off(text: Any, split: str | None, key: str) -> tuple[str, Any]:
@@ -126,7 +145,7 @@ class _Traces(Conversion):
     """Makes traces."""
 
     def __init__(self, fields: Mapping[str, str], split: str | None, source: str | None) -> None:
-        super().__init__(fields, frozenset(_REQUIRED), Trace)
+        super().__init__(fields, frozenset((*_REQUIRED, CONVERSATION)), Trace)
         self._split = split
         self._source = source
         self.blank_lines = 0
@@ -138,12 +157,16 @@ class _Traces(Conversion):
 
     def made(self, taken: dict[str, Any], rest: dict[str, Any], line: bytes) -> dict[str, Any]:
         trace = {"trace_version": "1.0"} | taken
+        parts = take_conversation(trace, rest, self.fields)
+        if parts:
+            self._take_reply(trace, parts)
         for field in ("prompt", "final_answer"):
             if is_number(trace[field]):
                 trace[field] = number_text(line, self.fields[field])
         if self._split is not None and isinstance(trace["final_answer"], str):
-            key = self.fields["final_answer"]
-            trace["steps"], trace["final_answer"] = split_off(trace["final_answer"], self._split, key)
+            key = self.fields.get("final_answer") or self.fields[CONVERSATION]
+            before, trace["final_answer"] = split_off(trace["final_answer"], self._split, key)
+            trace["steps"] = f"{trace['steps']}\n{before}" if trace.get("steps") else before
             if not trace["steps"].strip():
                 raise DataError(f"{key}: no reasoning stands before the answer; a trace needs a step")
         if trace.get("steps") is None:
@@ -152,6 +175,22 @@ class _Traces(Conversion):
         check_history(trace, "final_answer", self.fields)
         self._put_meta(trace, rest)
         return trace
+
+    def _take_reply(self, trace: dict[str, Any], parts: Parts) -> None:
+        """Put the reply where it belongs: it ends with the answer, or leads to the one that stands elsewhere."""
+        key = self.fields[CONVERSATION]
+        if parts.reply is None:
+            raise DataError(f"{key}: the last turn is the user's; expected the assistant's reply to it")
+        if "final_answer" in self.fields:
+            trace["steps"] = "\n".join(text for text in (parts.reasoning, parts.reply) if text)
+            return
+        trace["final_answer"] = parts.reply
+        if parts.reasoning:
+            if "steps" in self.fields:
+                raise DataError(
+                    f"{key}: the reply has reasoning_content, and steps are mapped to {self.fields['steps']}"
+                )
+            trace["steps"] = parts.reasoning
 
     def _steps(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -177,6 +216,29 @@ class _Traces(Conversion):
         trace["meta"] = meta or None
 
 
+def take_conversation(record: dict[str, Any], rest: dict[str, Any], fields: Mapping[str, str]) -> Parts | None:
+    """Put what a conversation gives into a record, its answer apart, and what is left of its turns into the rest.
+
+    Raises:
+        DataError: naming the turn.
+    """
+    if CONVERSATION not in fields:
+        return None
+    key = fields[CONVERSATION]
+    try:
+        parts = parts_of(record.pop(CONVERSATION))
+    except DataError as error:
+        raise DataError(f"{key}: {error}") from None
+    if parts.system is not None and record.get("system") is not None:
+        raise DataError(
+            f"{key}: turn 1 is the system's, and {fields['system']} is mapped to system; expected one of them"
+        )
+    record |= parts.fields()
+    if parts.rest:
+        rest[key] = list(parts.rest)
+    return parts
+
+
 def check_history(record: Mapping[str, Any], answer: str, fields: Mapping[str, str]) -> None:
     """Refuse a record whose earlier turns ask what the prompt asks, and answer it.
 
@@ -187,9 +249,10 @@ def check_history(record: Mapping[str, Any], answer: str, fields: Mapping[str, s
     turns = [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
     said = [(str(one.get("role")), str(one.get("content"))) for one in turns]
     if found := given_away(str(record.get("prompt")), str(record.get(answer)), said):
+        key = fields.get("messages") or fields[CONVERSATION]
         raise DataError(
-            f"{fields['messages']}: turn {found[0] + 1} asks what the prompt asks and turn {found[1] + 1} holds the "
-            "answer, which would stand in the prompt; leave these turns out, or do not map messages"
+            f"{key}: turn {found[0] + 1} asks what the prompt asks and turn {found[1] + 1} holds the "
+            "answer, which would stand in the prompt; leave these turns out"
         )
 
 
