@@ -86,6 +86,7 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
     [
         ('dataset = "', 'datset = "', "'dataset' is missing"),
         ('dataset = "', 'datset = "', "unknown key 'datset'. Did you mean 'dataset'?"),
+        ('dataset = "', 'scorer_options = {}\ndataset = "', "scorer_options: unknown key; the keys of a scorer stand"),
         ("steps = 10", "steps = 0", "training.steps: Input should be greater than or equal to 1, found 0"),
         ("steps = 10", "", "training: neither steps nor epochs is given; take one"),
         ("steps = 10", "steps = 10\nepochs = 2", "training: both steps and epochs are given; take one"),

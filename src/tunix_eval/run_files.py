@@ -34,6 +34,10 @@ def read_run_file(
         check_plain(overrides, where=said)
         table = _merge(table, _with_absolute_paths(overrides, overrides_folder or path.parent, where=said))
         table["name"] = f"{table.get('name', path.stem)}[{_override_label(overrides)}]"
+    if "scorer_options" in table:
+        # The specs hold the keys of scorers so; a file has one way to say them.
+        example = 'scorers = [{ name = "numeric", relative = 1e-3 }]'
+        raise SpecError(f"{path}: scorer_options: unknown key; the keys of a scorer stand beside its name: {example}")
     table = _with_absolute_paths(table, path.parent, where=str(path))
     return validated(_kind(table, path), table, where=str(path))
 

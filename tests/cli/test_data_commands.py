@@ -335,6 +335,19 @@ def test_a_conversation_becomes_an_item(records: Records, turns: int, words: tup
     assert traces.read("e.jsonl") == [{"id": "c", "prompt": "1+1?", "expected_answer": "2"}]
 
 
+@pytest.mark.parametrize("kind", ["traces", "evalset"])
+def test_text_behind_an_answer_is_said(records: Records, kind: str) -> None:
+    replies = ["It is 2.<answer>2</answer>", "It is 2.<answer>2</answer >\nAs you see."]
+    rows = [{"question": f"1+1, {k}?", "answer": text} for k, text in enumerate(replies)]
+    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    field = "final_answer" if kind == "traces" else "expected_answer"
+    words = ("--kind", kind, "--map", "prompt=question", "--map", f"{field}=answer", "--split", "tags")
+    code, out, _ = records.call("ingest", "q.jsonl", *words, "--out", f"{kind}.jsonl")
+    assert code == 0
+    assert "  left out: the text behind </answer> in 1 line" in out.splitlines()
+    assert [one[field] for one in traces.read(f"{kind}.jsonl")] == ["2", "2"]
+
+
 def test_an_item_without_an_answer_is_named(records: Records) -> None:
     line = CHAT | {"conversations": CHAT["conversations"][:1]}
     Path("chat.jsonl").write_text(json.dumps(line) + "\n")

@@ -184,6 +184,12 @@ def _kept(found: LenientRead) -> Iterator[str]:
         yield f"kept in meta, as no --map names them: {_keys(found.moved)}"
     if found.blank_lines:
         yield f"{counted(found.blank_lines, 'blank line')} between steps left out"
+    if found.behind_answers:
+        yield _behind(found.behind_answers)
+
+
+def _behind(count: int) -> str:
+    return f"left out: the text behind </answer> in {counted(count, 'line')}"
 
 
 def _keys(counts: Mapping[str, int]) -> str:
@@ -204,6 +210,8 @@ def _evalset(arguments: argparse.Namespace) -> Iterable[str] | Iterable[bytes]:
         lines.append(f"  left out, as no --map names them and an item has no meta: {_keys(found.left_out)}")
     if found.reasoning:
         lines.append(f"  left out: the reasoning before the answer of {counted(found.reasoning, 'item')}")
+    if found.behind_answers:
+        lines.append(f"  {_behind(found.behind_answers)}")
     if found.made_ids:
         lines.append(f"  ids made from the content of {counted(found.made_ids, 'item')}: no line has one under 'id'")
     return evalset_written(found.evalset, out, what, lines, dry_run=arguments.dry_run)

@@ -47,6 +47,8 @@ class LenientRead:
     are not known; of a mapped file, those that no field takes, in how many of its lines."""
     blank_lines: int = 0
     """Of a mapped file: blank lines between the steps of a text, which are left out."""
+    behind_answers: int = 0
+    """Of a mapped file: lines with text behind the closing tag of the answer, which is left out."""
 
 
 class Mended(NamedTuple):

@@ -46,6 +46,8 @@ class MappedItems:
     """Items without an id in the file; theirs is made from their content."""
     reasoning: int
     """Items whose reasoning before the answer was split off and left out."""
+    behind_answers: int
+    """Items with text behind the closing tag of the answer, which is left out."""
 
 
 def map_items(
@@ -81,7 +83,7 @@ def map_items(
     lines = replace(record_source(path, name, on_progress), renamed=renamed(fields, None))
     items = list(chain.from_iterable(ITEM_FORMAT.scan(replace(lines, chunks=lambda: map(convert, lines.chunks())))))
     evalset = evalset_of_items(file_stem(path), items)
-    return MappedItems(evalset, dict(convert.rest), convert.made_ids, convert.reasoning)
+    return MappedItems(evalset, dict(convert.rest), convert.made_ids, convert.reasoning, convert.behind)
 
 
 class _Items(Conversion):
@@ -91,12 +93,12 @@ class _Items(Conversion):
         super().__init__(fields, frozenset((*_REQUIRED, CONVERSATION)), EvalItem)
         self._split = split
         self._seen: Counter[bytes] = Counter()
-        self.made_ids = self.reasoning = 0
+        self.made_ids = self.reasoning = self.behind = 0
 
     def begin(self) -> None:
         super().begin()
         self._seen.clear()
-        self.made_ids = self.reasoning = 0
+        self.made_ids = self.reasoning = self.behind = 0
 
     def made(self, taken: dict[str, Any], rest: dict[str, Any], line: bytes) -> dict[str, Any]:
         item = {field: value for field, value in taken.items() if value is not None or field in _REQUIRED}
@@ -117,8 +119,10 @@ class _Items(Conversion):
                 item[field] = number_text(line, self.fields[field])
         if isinstance(item.get("aliases"), list):
             item["aliases"] = number_texts(line, self.fields["aliases"])
-        before, item["expected_answer"] = split_off(item["expected_answer"], self._split, key)
-        self.reasoning += reasoned or bool(before.strip())
+        found = split_off(item["expected_answer"], self._split, key)
+        item["expected_answer"] = found.answer
+        self.reasoning += reasoned or bool(found.reasoning.strip())
+        self.behind += bool(found.behind)
         check_history(item, "expected_answer", self.fields)
         if item.get("id") is None:
             content = encode(item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunix_eval.answers import ANSWER_RULES, answer_at, find_answer
 from tunix_eval.data.reading.conversations import CONVERSATION, Parts, parts_of
@@ -77,7 +77,7 @@ def map_records(
         read = sift_leniently(lines, convert=convert)
     else:
         read = LenientRead(read_source(replace(lines, chunks=lambda: map(convert, lines.chunks()))), [])
-    return replace(read, moved=dict(convert.rest), blank_lines=convert.blank_lines)
+    return replace(read, moved=dict(convert.rest), blank_lines=convert.blank_lines, behind_answers=convert.behind)
 
 
 def _required(fields: Mapping[str, str], split: str | None) -> tuple[str, ...]:
@@ -127,14 +127,23 @@ def renamed(fields: Mapping[str, str], split: str | None) -> dict[str, str]:
     return {field: key for field, key in names.items() if field not in (key, CONVERSATION)}
 
 
-def split_off(text: Any, split: str | None, key: str) -> tuple[str, Any]:
+class Split(NamedTuple):
+    """A text that ends with the answer, taken apart."""
+
+    reasoning: str
+    answer: Any
+    behind: str = ""
+    """What stands behind the closing tag of the answer, which nothing takes."""
+
+
+def split_off(text: Any, split: str | None, key: str) -> Split:
     """Return the reasoning and the answer of a text, by a rule; of what is no text, or without a rule, no reasoning.
 
     Raises:
         DataError: the text has no answer by this rule; `key` names it.
     """
     if split is None or not isinstance(text, str):
-        return "", text
+        return Split("", text)
     try:
         return _SPLITS[split](text)
     except DataError as error:
@@ -150,10 +159,12 @@ class _Traces(Conversion):
         self._source = source
         self.blank_lines = 0
         """Between the steps of a text, which are no steps."""
+        self.behind = 0
+        """Lines with text behind the answer, which nothing takes."""
 
     def begin(self) -> None:
         super().begin()
-        self.blank_lines = 0
+        self.blank_lines = self.behind = 0
 
     def made(self, taken: dict[str, Any], rest: dict[str, Any], line: bytes) -> dict[str, Any]:
         trace = {"trace_version": "1.0"} | taken
@@ -165,8 +176,10 @@ class _Traces(Conversion):
                 trace[field] = number_text(line, self.fields[field])
         if self._split is not None and isinstance(trace["final_answer"], str):
             key = self.fields.get("final_answer") or self.fields[CONVERSATION]
-            before, trace["final_answer"] = split_off(trace["final_answer"], self._split, key)
-            trace["steps"] = f"{trace['steps']}\n{before}" if trace.get("steps") else before
+            found = split_off(trace["final_answer"], self._split, key)
+            trace["final_answer"] = found.answer
+            trace["steps"] = f"{trace['steps']}\n{found.reasoning}" if trace.get("steps") else found.reasoning
+            self.behind += bool(found.behind)
             if not trace["steps"].strip():
                 raise DataError(f"{key}: no reasoning stands before the answer; a trace needs a step")
         if trace.get("steps") is None:
@@ -268,30 +281,31 @@ def _step(k: int, entry: Any) -> Any:
     return {"i": k, "type": STEP_TYPE} | entry if isinstance(entry, dict) else entry
 
 
-def _at_answer(name: str, missing: str) -> Callable[[str], tuple[str, str]]:
+def _at_answer(name: str, missing: str) -> Callable[[str], Split]:
     """Return what splits a text where the answer rule of that name finds the answer, and without its thinking's marks.
 
     Of a box, the whole text is the reasoning.
     """
     rule = ANSWER_RULES[name]
 
-    def split(text: str) -> tuple[str, str]:
+    def split(text: str) -> Split:
         thinking = _ended_thinking(text, rule)
         found = find_answer(blanked(text, thinking.spans), rule)
         if found is None or found.end is None:
             raise DataError(missing)
         reasoning = text if rule.kind == "boxed" else text[: found.mark]
-        return unmarked(reasoning, rule.thinking), answer_at(text, found, thinking.spans)
+        behind = text[found.end :].partition(">")[2].strip() if rule.close else ""
+        return Split(unmarked(reasoning, rule.thinking), answer_at(text, found, thinking.spans), behind)
 
     return split
 
 
-def _at_last_number(text: str) -> tuple[str, str]:
+def _at_last_number(text: str) -> Split:
     rule = ANSWER_RULES["last_number"]
     last = last_number(blanked(text, _ended_thinking(text, rule).spans))
     if last is None:
         raise DataError("holds no number; expected the answer to be the last one")
-    return unmarked(text, rule.thinking), last.text
+    return Split(unmarked(text, rule.thinking), last.text)
 
 
 def _ended_thinking(text: str, rule: AnswerRule) -> Thinking:
@@ -301,7 +315,7 @@ def _ended_thinking(text: str, rule: AnswerRule) -> Thinking:
     return thinking
 
 
-_SPLITS: Mapping[str, Callable[[str], tuple[str, str]]] = {
+_SPLITS: Mapping[str, Callable[[str], Split]] = {
     "hashes": _at_answer("hashes", "no line begins with ####; expected the reasoning, then #### and the answer"),
     "answer": _at_answer("answer", "no line begins with Answer:; expected the reasoning, then Answer: and the answer"),
     "tags": _at_answer(
