@@ -164,7 +164,10 @@ GOOD = {"id": "a", "prediction": "7"}
         ({"id": "", "prediction": "7"}, "predictions.jsonl:2: id: is empty"),
         ({"id": 1.5, "prediction": "7"}, "predictions.jsonl:2: id: found a number with decimals, expected a string or"),
         ({"id": True, "prediction": "7"}, "predictions.jsonl:2: id: found a boolean, expected a string or an integer"),
-        ({"id": "b", "prediction": 7}, "predictions.jsonl:2: prediction: found an integer, expected a string"),
+        (
+            {"id": "b", "prediction": 7},
+            "predictions.jsonl:2: prediction: found an integer, expected a string; put it in quotes",
+        ),
         ({"id": "b", "prediction": ["7"]}, "predictions.jsonl:2: prediction: found a list, expected a string"),
         ("[" * 100_000, "predictions.jsonl:2: "),
         (

@@ -231,7 +231,7 @@ def _flaws(lines: Lines, ids: tuple[str, Sequence[Any]], texts: tuple[str, Seque
         elif type(id_) not in (str, int):
             yield Problem(number, line, f"{ids[0]}: {_misfit(id_, 'a string or an integer')}")
         elif type(text) is not str:
-            advice = f"; {_NO_TEXT}" if text is None else ""
+            advice = f"; {_NO_TEXT}" if text is None else "; put it in quotes" if type(text) in (int, float) else ""
             yield Problem(number, line, f"{texts[0]}: {_misfit(text, 'a string')}{advice}")
 
 
