@@ -19,7 +19,7 @@ SHORT = """
 import sys
 import pytest
 
-SHORT = {"steps": 300}
+SHORT = {"steps": 300, "rows": 16}
 pytestmark = [
     pytest.mark.tunix_train("addition.toml", training=SHORT),
     pytest.mark.tunix_evalset("addition-heldout"),
