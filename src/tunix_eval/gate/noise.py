@@ -83,8 +83,8 @@ class RunNoise:
         spread = np.sqrt(self.variances)[:, None]
         ours = spread[:, :, None] * rng.standard_normal((_NODES, _DRAWS, 1 + fresh))
         theirs = spread * rng.standard_normal((_NODES, _DRAWS)) / math.sqrt(k)
-        squares, dof = (self.squares, self.dof) if seen else (self.variances * (k - 1), k - 1)
-        base = np.broadcast_to(squares, (_NODES,))
+        # Of a baseline that is known there is one spread, else one for each noise that there may be.
+        base, dof = (np.array([self.squares]), self.dof) if seen else (self.variances * (k - 1), k - 1)
         least = _critical(self.variances, base, dof, 1, k, first if fresh else alpha)[:, None] - ours[:, :, 0] - theirs
         if fresh:
             later = _critical(self.variances, base + self.variances * fresh, dof + fresh, 1 + fresh, k, alpha)

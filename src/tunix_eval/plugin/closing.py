@@ -59,7 +59,7 @@ def _next_step(config: pytest.Config, report: SessionReport, sample: Sample | No
     if sample is None or config.option.tunix_update_baselines:
         return None
     if gates:
-        return f"change a key of {sample.run_file} and run this again: it trains what changed, and the gate compares"
+        return f"change a key of {sample.run_file} and run this again"
     return f'hold it there: a gate, rule = "no_worse", in {sample.run_file}, and --tunix-update-baselines once'
 
 
