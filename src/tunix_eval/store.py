@@ -168,6 +168,13 @@ class Store:
             )
         return manifest
 
+    def written_at(self, run_id: str) -> int | None:
+        """Return when a run's manifest was written, in ns since the epoch; None where there is none."""
+        try:
+            return (self.run_directory(run_id) / "run_manifest.json").stat().st_mtime_ns
+        except OSError:
+            return None
+
     def named_run(self, reference: str) -> RunManifest:
         """Return the manifest of a recorded run by its id or the first digits of it.
 

@@ -403,6 +403,17 @@ def test_what_a_stopped_run_left_of_the_budget_begins_no_other(patient: Project)
     assert "2 skipped" in output
 
 
+def test_two_sessions_train_again_once(patient: Project) -> None:
+    patient.test('@pytest.mark.tunix_evalset("word-ending-heldout")\ndef test_card(tunix_scorecard):\n    pass\n')
+    assert end(start(patient))[0] == 0
+    slow = {"STEP_SECONDS": "1", "WRITE_SECONDS": "0.03"}
+    both = [start(patient, "--tunix-retrain", **slow) for _ in range(2)]
+    ends = [end(session) for session in both]
+    assert [code for code, _ in ends] == [0, 0], ends
+    assert sorted("trained" in output for _, output in ends) == [False, True]
+    assert sorted("reused" in output.partition("= tunix-eval =")[2] for _, output in ends) == [False, True]
+
+
 def test_under_retrain_the_way_on_is_without_it(patient: Project) -> None:
     code, output = end(start(patient, "--tunix-retrain", "--tunix-time-budget=1h", SAVE_SECONDS="7200"))
     assert code == 0, output

@@ -182,6 +182,7 @@ class Runs:
         named = f"run '{spec.name}' ({identity.run_id})"
         again = f"run again{' without --tunix-retrain' if self.options.retrain else ''} to go on"
         stopping = Stopping.of(self.config)
+        before = self.store.written_at(identity.run_id)
         with contextlib.ExitStack() as held:
             left = stopping.seconds_left()
             try:
@@ -190,6 +191,9 @@ class Runs:
                 # Another session trains it, for longer than this one has time.
                 stopping.refuse(named, identity.run_id, again)
                 raise
+            if self.options.retrain and self.store.written_at(identity.run_id) not in (None, before):
+                # Another session has trained it again while this one waited, and evaluates it now: as fresh as ours.
+                write_atomic(self._retrained(identity.run_id), "")
             manifest = self.recorded(spec)
             if manifest is not None:
                 return manifest, "reused"
