@@ -56,6 +56,7 @@ def test_the_verdict_is_that_of_a_session(records: Records) -> None:
         current=[scores(records, run_id, 9)],
         reference=baseline_runs(held, "exact"),
         lower_is_better=False,
+        bounds=(0.0, 1.0),
     )
     assert code == 0
     assert json.loads(out)["verdicts"] == [json.loads(msgspec.json.encode(expected))]
