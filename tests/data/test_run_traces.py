@@ -134,5 +134,5 @@ def test_items_and_scorers_that_are_not_there_are_named():
 
 
 def test_a_completion_that_no_trace_can_hold_is_named():
-    with pytest.raises(DataError, match=r"^run 0123456789abcdef, sums, trace 2: steps\[0\].content: has 30000 char"):
-        back(line("one", "Answer: 2", "2"), line("one", "x" * 30_000 + "\nAnswer: 2", "2"))
+    with pytest.raises(DataError, match=r"^run 0123456789abcdef, sums, trace 2: steps\[0\].content: has 1500000 char"):
+        back(line("one", "Answer: 2", "2"), line("one", "x" * 1_500_000 + "\nAnswer: 2", "2"))
