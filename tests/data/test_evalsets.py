@@ -157,4 +157,5 @@ def test_history_with_the_answer_is_read_with_a_warning(tmp_path):
     ]
     path = write(tmp_path, {**GOOD, "messages": turns})
     with pytest.warns(DataWarning, match=r"line 1 \('a'\): an earlier turn asks what the prompt asks, and one holds"):
-        read_evalset(path)
+        (item,) = read_evalset(path).items
+    assert [turn.role for turn in item.messages] == ["user", "assistant"]

@@ -406,7 +406,8 @@ def test_what_a_stopped_run_left_of_the_budget_begins_no_other(patient: Project)
 def test_two_sessions_train_again_once(patient: Project) -> None:
     patient.test('@pytest.mark.tunix_evalset("word-ending-heldout")\ndef test_card(tunix_scorecard):\n    pass\n')
     assert end(start(patient))[0] == 0
-    slow = {"STEP_SECONDS": "1", "WRITE_SECONDS": "0.03"}
+    # Long enough that the second has begun before the first has trained, also on a busy machine.
+    slow = {"STEP_SECONDS": "3", "WRITE_SECONDS": "0.03"}
     both = [start(patient, "--tunix-retrain", **slow) for _ in range(2)]
     ends = [end(session) for session in both]
     assert [code for code, _ in ends] == [0, 0], ends

@@ -194,8 +194,8 @@ def test_an_undecided_gate_is_named_again_at_the_end():
     assert why in " ".join(line.strip() for line in lines)
     last = " ".join(line.strip() for line in lines[lines.index("", lines.index("") + 1) + 1 :])
     assert last == (
-        "undecided: 1 gate could not have failed and has not passed (addition/exact no_worse); --tunix-require makes "
-        "this an error"
+        "undecided: 1 gate could not have failed and has not passed (addition/exact no_worse); under --tunix-require "
+        "this fails"
     )
 
 

@@ -151,7 +151,7 @@ def _undecided(verdicts: Sequence[Verdict], width: int) -> list[str]:
         if len(gates) == 1
         else f"{len(gates)} gates could not have failed and have"
     )
-    text = f"{counted} not passed ({', '.join(dict.fromkeys(gates))}); --tunix-require makes this an error"
+    text = f"{counted} not passed ({', '.join(dict.fromkeys(gates))}); under --tunix-require this fails"
     return paragraph(printable(text), width, first="undecided: ", rest="           ")
 
 
