@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -216,7 +217,7 @@ def simulate(kind: Kind, rules: list[Rule], n: int, seed: tuple[int, ...], sessi
     """Simulate sessions of every rule; return float[rules, 2]: errors, and the sum of what max_drop printed."""
     rng, found = np.random.default_rng(seed), np.zeros((len(rules), 2))
     effect = kind.run_effect if any(not rule.same_weights for rule in rules) else 0.0
-    clusters = {item(i): f"c{i // CLUSTER}" for i in range(n)} if kind.shared else {}
+    clusters = {item: f"c{i // CLUSTER}" for i, item in enumerate(items(n))} if kind.shared else {}
     for _ in range(sessions):
         for place, rule in enumerate(rules):
             verdict = session(rng, kind, rule, n, clusters, effect)
@@ -236,7 +237,7 @@ def session(
             run_id=f"r{r}",
             seed=r,
             weights_sha256="w" if rule.same_weights else f"w{r}",
-            values={item(i): value for i, value in enumerate(values)},
+            values=dict(zip(items(n), values, strict=True)),
         )
         for r, values in enumerate(evaluations(rng, kind, n, shifts).tolist())
     ]
@@ -254,9 +255,10 @@ def session(
     )
 
 
-def item(i: int) -> str:
-    """Name an item."""
-    return f"i{i:03d}"
+@cache
+def items(n: int) -> list[str]:
+    """Name n items."""
+    return [f"i{i:03d}" for i in range(n)]
 
 
 def same_weights(draws: int) -> Iterator[tuple[str, ...]]:

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from tunix_eval.gate.noise import _PRIOR, SEED_NOISE, item_noise, noise_of_runs
@@ -42,7 +44,18 @@ def test_the_tail_is_that_of_a_half_cauchy_prior_integrated():
     expected = integrate.quad(beyond, 0, 3, **ends)[0] / integrate.quad(density, 0, 3, **ends)[0]
     assert found.tail(0.05, 1, 5) == pytest.approx(expected, rel=0.01)
     assert found.tail(0.0, 1, 5) == pytest.approx(0.5)
-    assert found.tail(found.critical(0.05, 1, 5), 1, 5) == pytest.approx(0.05)
+
+
+@given(
+    st.floats(1e-6, 0.499),
+    st.integers(1, 12),
+    st.integers(2, 300),
+    st.sampled_from([0.0, 0.03, 0.5, 1.0]),
+    st.integers(0, 2**32 - 1),
+)
+def test_what_is_exceeded_has_that_chance(p, k, n, rate, seed):
+    found = noise(binary(k, rate, n, seed))
+    assert found.tail(found.critical(p, 1, k), 1, k) == pytest.approx(p, rel=1e-9)
 
 
 def test_item_noise_is_that_of_independent_flips():
