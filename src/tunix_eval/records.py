@@ -608,7 +608,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     detectable: float | None = None
     """The smallest worsening that the test would have found with 80% power."""
     undecided: str | None = None
-    """Why an undecided gate could not have failed."""
+    """Why an undecided gate could not have failed; of one that failed, why it could not after its correction."""
     notes: tuple[str, ...] = ()
 
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from statsmodels.stats.multitest import multipletests
 
-from tunix_eval.gate import corrected
-from tunix_eval.records import Verdict
+from tunix_eval.gate import corrected, decide, family_of
+from tunix_eval.records import RunScores, Verdict
+from tunix_eval.specs import GateSpec
 
 
 def verdict(p, rule="no_worse", outcome=None, alpha=0.05):
@@ -54,6 +55,48 @@ def test_three_gates_by_hand():
     assert [one.adjusted_p for one in found] == pytest.approx([0.06, 0.003, 0.9])
     assert [one.outcome for one in found] == ["passed", "failed", "passed"]
     assert found[0].reason == "why; p 0.060 after Holm over 3 gates"
+
+
+def scores(name, right, n=40):
+    values = {f"i{i:02d}": float(i < right) for i in range(n)}
+    return RunScores(run_id=name, seed=0, weights_sha256=name, values=values)
+
+
+def decided(right, count, baselines):
+    """The verdict of a model with so many of 40 right, 16 before, where so many gates share a correction."""
+    return decide(
+        GateSpec(rule="no_worse", metric="exact"),
+        run_name="addition",
+        evalset="heldout",
+        current=[scores("now", right)],
+        reference=[scores(f"before{i}", 16) for i in range(baselines)],
+        lower_is_better=False,
+        bounds=(0.0, 1.0),
+        family=count,
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "baselines", "outcome"),
+    [(1, 1, "failed"), (10, 1, "undecided"), (10, 5, "failed")],
+)
+def test_what_no_corrected_gate_finds_is_undecided(count, baselines, outcome):
+    """Of one baseline run a collapse has p 0.04, which ten gates take away; no drop could have failed it then."""
+    found = corrected([decided(2, count, baselines), *[verdict(0.9)] * (count - 1)], "holm")[0]
+    assert found.outcome == outcome
+    assert ("undecided because" in found.reason) == (outcome == "undecided")
+
+
+def test_passing_is_judged_by_the_corrected_level():
+    alone, one_of_ten = decided(16, 1, 2), decided(16, 10, 2)
+    assert (alone.outcome, one_of_ten.outcome) == ("passed", "undecided")
+    assert alone.p_value == one_of_ten.p_value
+
+
+def test_gates_that_test_share_a_correction():
+    gates = [GateSpec(rule="no_worse", metric="exact"), GateSpec(rule="at_least", metric="exact", value=0.5)]
+    assert family_of(gates * 3, "holm") == 3
+    assert family_of(gates, None) == family_of(gates[1:], "holm") == 1
 
 
 def test_an_alarm_that_passed_by_its_rule_stays_passed():

@@ -32,6 +32,7 @@ from tunix_eval.gate import (
     completions_sha256,
     corrected,
     decide,
+    family_of,
     read_baseline,
     update_command,
 )
@@ -153,7 +154,7 @@ def _of_run_file(arguments: argparse.Namespace, path: Path) -> list[Verdict]:
         if len(current) == 1:
             current = _with_seeds(current[0], gate, store)
         others = _named_by_file(gate, path, evalset, store) if gate.than else []
-        verdicts.append(_verdict(gate, current, others, arguments))
+        verdicts.append(_verdict(gate, current, others, arguments, family_of(spec.gates, spec.correction)))
     return corrected(verdicts, spec.correction)
 
 
@@ -206,7 +207,11 @@ def _named_by_file(gate: GateSpec, path: Path, evalset: str, store: Store) -> li
 
 
 def _verdict(
-    gate: GateSpec, current: Sequence[Evaluation], others: Sequence[Evaluation], arguments: argparse.Namespace
+    gate: GateSpec,
+    current: Sequence[Evaluation],
+    others: Sequence[Evaluation],
+    arguments: argparse.Namespace,
+    family: int = 1,
 ) -> Verdict:
     _check_retrainings(current, gate.metric)
     first = current[0]
@@ -239,6 +244,7 @@ def _verdict(
         clusters=first.clusters,
         bounds=(-math.inf if low is None else low, math.inf if high is None else high),
         fresh=(lambda count: more) if more else None,
+        family=family,
     )
 
 

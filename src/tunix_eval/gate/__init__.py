@@ -16,7 +16,7 @@ from tunix_eval.gate.baseline import (
 )
 from tunix_eval.gate.baseline_file import baseline_text, read_baseline
 from tunix_eval.gate.changes import describe_change, same_content
-from tunix_eval.gate.correction import corrected
+from tunix_eval.gate.correction import corrected, family_of
 from tunix_eval.gate.foresee import foreseen
 from tunix_eval.gate.needed import needed
 from tunix_eval.gate.rules import decide
@@ -42,6 +42,7 @@ __all__ = [
     "corrected",
     "decide",
     "describe_change",
+    "family_of",
     "foreseen",
     "make_baseline",
     "needed",

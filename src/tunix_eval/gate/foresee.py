@@ -25,6 +25,7 @@ def foreseen(
     bounds: tuple[float, float],
     lower_is_better: bool,
     trains: bool,
+    family: int = 1,
 ) -> str | None:
     """Say what a no_worse gate between retrained runs will find, and how often against more baseline runs.
 
@@ -35,6 +36,7 @@ def foreseen(
         bounds: the least and the greatest value of the metric, infinite where there is none.
         lower_is_better: as the scorer declares it.
         trains: whether fresh seeds can be had for a second look.
+        family: gates that share a correction.
 
     Returns:
         None for other rules, and where the baseline is not complete or shows no scale.
@@ -46,17 +48,17 @@ def foreseen(
     noise = noise_of_runs([values_of(reference)], clusters=labels, bounds=bounds, seed_noise=gate.seed_noise)
     if noise is None:
         return None
-    k, margin = len(reference), gate.margin or 0.0
+    k, margin, alpha = len(reference), gate.margin or 0.0, gate.alpha / family
     confirm, first = gate.confirm if trains else 0, max(gate.confirm_below, gate.alpha)
-    least = noise.found_by_looks(k, confirm, alpha=gate.alpha, first=first).detectable()
+    least = noise.found_by_looks(k, confirm, alpha=alpha, first=first).detectable()
     seen = Comparison("runs", "", 0.0, detectable=least + margin)
     worst = room(mean_of_means(reference), bounds, lower_is_better=lower_is_better)
-    if why := beyond_reach(seen, worst, lower_is_better=lower_is_better):
+    if why := beyond_reach(seen, worst, lower_is_better=lower_is_better, family=family):
         return f"between runs of other weights will be {why}"
     bad = "rise" if lower_is_better else "drop"
     text = f"finds a {bad} of {fixed(least + margin, decimals(least + margin))} 80 times in 100"
     power = {
-        count: noise.found_by_looks(count, confirm, alpha=gate.alpha, first=first, seen=False).power(least)
+        count: noise.found_by_looks(count, confirm, alpha=alpha, first=first, seen=False).power(least)
         for count in RECOMMENDED
         if count > k and trains
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tunix_eval.figures import p_text
+from tunix_eval.gate.comparison import Comparison
 from tunix_eval.gate.look import Look, by_runs, compare
 from tunix_eval.gate.needed import enough_for
 from tunix_eval.gate.reach import beyond_reach, room
@@ -42,6 +43,7 @@ def decide(
     clusters: Mapping[str, str] | None = None,
     bounds: tuple[float, float] | None = None,
     fresh: Fresh | None = None,
+    family: int = 1,
 ) -> Verdict:
     """Decide a gate from records.
 
@@ -71,11 +73,14 @@ def decide(
         clusters: item id -> its cluster; items that are not in it stand alone.
         bounds: the least and the greatest value of the metric, where the scorer declares them.
         fresh: gives runs for the second look; called once at most. None where there can be none.
+        family: gates that share a correction: the strictest level that it asks for is alpha over their number.
 
     Raises:
         SpecError: a margin, drop or threshold beyond the bounds, or one that no mean can fail.
     """
-    case = Case(gate, run_name, evalset, current, reference, lower_is_better, clusters or {}, bounds or _UNBOUNDED)
+    case = Case(
+        gate, run_name, evalset, current, reference, lower_is_better, clusters or {}, bounds or _UNBOUNDED, family
+    )
     check_scale(gate, bounds, where=case.where, lower_is_better=lower_is_better)
     if trouble := _trouble(case):
         return undecidable(case, trouble)
@@ -146,19 +151,32 @@ def _no_worse(case: Case, fresh: Fresh | None) -> Verdict:
         if trouble := _trouble(case):
             return undecidable(case, trouble)
         look = replace(look, case=case, compared=by_runs(case))
-        compared = look.compared
+        compared = _by_the_strictest(look)
     elif confirm and compared.noise is not None and len(case.current) == 1:
         # What is found is what both looks find, and the second one sees more.
         found = compared.noise.found_by_looks(
-            len(case.reference), confirm, alpha=gate.alpha, first=max(gate.confirm_below, gate.alpha)
+            len(case.reference), confirm, alpha=gate.alpha / case.family, first=max(gate.confirm_below, gate.alpha)
         )
         compared = replace(compared, detectable=found.detectable() + (gate.margin or 0.0))
+    else:
+        compared = _by_the_strictest(look)
+    why = beyond_reach(compared, _room(look.case), lower_is_better=case.lower_is_better, family=case.family)
     # A test that could not be made does not pass.
+    outcome: Outcome = "undecided" if why else "passed"
     if compared.p_value is None or compared.p_value <= gate.alpha:
-        return comparison_verdict(look.case, Decision("failed", compared, gate.margin or 0.0, notes=look.notes))
-    why = beyond_reach(compared, _room(look.case), lower_is_better=case.lower_is_better)
-    decision = Decision("undecided" if why else "passed", compared, gate.margin or 0.0, notes=look.notes, undecided=why)
+        outcome, why = "failed", why if case.family > 1 else None
+    decision = Decision(outcome, compared, gate.margin or 0.0, notes=look.notes, undecided=why)
     return comparison_verdict(look.case, decision)
+
+
+def _by_the_strictest(look: Look) -> Comparison:
+    """Return what was found, with the change that is found at the strictest level that a correction asks for."""
+    case = look.case
+    if case.family == 1:
+        return look.compared
+    strict = replace(case, gate=case.gate.model_copy(update={"alpha": case.gate.alpha / case.family}))
+    found = by_runs(strict) if look.kind == "retrained" else compare(strict).compared
+    return replace(look.compared, detectable=found.detectable)
 
 
 def _room(case: Case) -> float:

@@ -29,6 +29,8 @@ class Case:
     clusters: Mapping[str, str]
     bounds: tuple[float, float] = (-math.inf, math.inf)
     """The least and the greatest value of the metric."""
+    family: int = 1
+    """How many gates share a correction."""
 
     @property
     def where(self) -> str:
@@ -59,7 +61,7 @@ class Decision:
     notes: tuple[str, ...] = ()
     false_alarms: float | None = None
     undecided: str | None = None
-    """Why the gate could not have failed."""
+    """Why the gate could not have failed; of one that failed, why it could not after the correction."""
 
 
 def run_mean(run: RunScores) -> float:
@@ -224,7 +226,7 @@ def _reason(case: Case, decision: Decision, notes: tuple[str, ...]) -> str:
     if compared.detectable is not None:
         after.append(f"a {sought} of {fixed(compared.detectable, places)} would be found 80 times in 100")
     head = f"{case.where}: {fixed(reference, places)} -> {fixed(current, places)} over {over}"
-    undecided = [decision.undecided] if decision.undecided else []
+    undecided = [decision.undecided] if decision.undecided and decision.outcome == "undecided" else []
     return "; ".join([f"{head} ({', '.join(facts)})", *after, *decision.remarks, *undecided, *notes])
 
 

@@ -15,6 +15,7 @@ from tunix_eval.gate import (
     check_scale,
     completions_sha256,
     decide,
+    family_of,
     foreseen,
     not_decided,
     run_scores,
@@ -208,6 +209,7 @@ def _decided(
         clusters={str(item.id): item.cluster for item in evalset.items if item.cluster},
         bounds=bounds_of(scorer),
         fresh=fresh if fresh and _fresh_can_be_had(session, spec, reference, gate) else None,
+        family=_family(spec, gate),
     )
 
 
@@ -291,7 +293,13 @@ def foreseen_of(
         bounds=bounds_of(scorer) or (-math.inf, math.inf),
         lower_is_better=scorer.lower_is_better,
         trains=isinstance(spec, RunSpec),
+        family=_family(spec, gate),
     )
+
+
+def _family(spec: AnySpec, gate: GateSpec) -> int:
+    """Return how many gates share a gate's correction: that of a run file is over the gates that stand in it."""
+    return family_of(spec.gates, spec.correction) if gate in spec.gates else 1
 
 
 def _fresh_sources(
