@@ -182,6 +182,16 @@ def test_one_baseline_run_passes_an_honest_retraining_and_says_what_it_would_fin
     assert "prior on the noise between seeds" in verdict.method
 
 
+def test_an_interval_stays_within_what_can_change():
+    free, bounded = (
+        judge("no_worse", [run(5, "now", n=10)], [run(10, "b", n=10)], bounds=bounds) for bounds in (None, (0.0, 1.0))
+    )
+    assert free.interval[0] < -1
+    assert bounded.interval[0] == -1
+    assert -1 < bounded.interval[1] < free.interval[1]
+    assert "to 1.000, p 0.060" in bounded.reason
+
+
 def test_one_baseline_run_near_the_bad_end_decides_nothing():
     verdict = judge("no_worse", [run(30, "now", start=30)], [run(32, "b")], bounds=(0.0, 1.0))
     assert verdict.outcome == "undecided"

@@ -158,13 +158,15 @@ def noise_of_runs(
     # A product that is too large is infinite, where a power raises.
     squares = math.fsum(gap * gap for gap in gaps)
     values = np.array([run for side in sides for run in side], np.float64)
+    centers = np.repeat([mean(side) for side in means], [len(side) for side in sides])[:, None]
     ends = bounds if all(map(math.isfinite, bounds)) else (0.0, 1.0)
     edge = _EDGE * (ends[1] - ends[0]) ** 2 if np.isin(values, ends).all() else 0.0
     # A mean within two ends varies by no more than half the distance between them (Popoviciu 1935); without this bound
     # the prior's tail hides a collapse over a few items from one baseline run.
     most = (bounds[1] - bounds[0]) / 2
     with np.errstate(over="ignore", invalid="ignore"):
-        of_items = float(values.var()) + edge / (values.size + 1)
+        # Within each side: what is between them is what is tested.
+        of_items = float(np.square(values - centers).sum() + edge) / values.size
         of_a_mean = item_noise([run for side in sides for run in side], clusters, edge=edge)
         scale = SEED_NOISE * math.sqrt(of_items) if seed_noise is None else seed_noise
         variances = np.minimum(scale * _SCALES, most) ** 2 + of_a_mean

@@ -110,7 +110,7 @@ def _trouble(case: Case) -> str:
     if not case.current or not case.current[0].values:
         return f"no item of {case.evalset} was scored; a gate over nothing fails"
     if case.gate.rule not in ("at_least", "at_most") and not case.reference:
-        return "no run to compare with; run `pytest --tunix-train --tunix-update-baselines` to make a baseline"
+        return "no run to compare with; --tunix-update-baselines in a session makes a baseline"
     ids = case.current[0].values.keys()
     for run in (*case.current, *case.reference):
         if odd := sorted(run.values.keys() ^ ids):

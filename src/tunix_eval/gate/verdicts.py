@@ -166,7 +166,7 @@ def comparison_verdict(case: Case, decision: Decision) -> Verdict:
         reference=mean_of_means(case.reference),
         current=mean_of_means(case.current),
         delta=-compared.worsening if not case.swapped else compared.worsening,
-        interval=_turned(compared.interval, negate=not case.swapped),
+        interval=_turned(_within(compared.interval, case.bounds), negate=not case.swapped),
         p_value=compared.p_value,
         bootstrap=_turned(compared.bootstrap, negate=not case.swapped),
         false_alarms=decision.false_alarms,
@@ -194,6 +194,12 @@ def with_promises(case: Case, verdict: Verdict) -> Verdict:
     return replace(verdict, notes=(*verdict.notes, note), reason=f"{verdict.reason}; {note}")
 
 
+def _within(interval: tuple[float, float] | None, bounds: tuple[float, float]) -> tuple[float, float] | None:
+    """Cut an interval of a change to the changes that there can be on a scale."""
+    width = bounds[1] - bounds[0]
+    return (max(interval[0], -width), min(interval[1], width)) if interval else None
+
+
 def _turned(interval: tuple[float, float] | None, *, negate: bool) -> tuple[float, float] | None:
     return (-interval[1], -interval[0]) if interval and negate else interval
 
@@ -211,7 +217,7 @@ def _reason(case: Case, decision: Decision, notes: tuple[str, ...]) -> str:
     sought, other = (good, bad) if better else (bad, good)
     seen, fell = (sought, False) if compared.worsening >= 0 else (other, True)
     facts = [f"{seen} {fixed(abs(compared.worsening), places)}"]
-    if interval := _turned(compared.interval, negate=fell):
+    if interval := _turned(_within(compared.interval, case.bounds), negate=fell):
         facts.append(f"{100 * (1 - 2 * case.gate.alpha):g}% interval {interval_text(interval, places)}")
     facts += _asked_for(case, decision, bad)
     over = f"{len(case.current[0].values)} items"
