@@ -123,6 +123,25 @@ def test_a_run_file_is_held_against_what_is_registered(records: Records) -> None
     assert set(said) == names | {"no renderer named 'plan'"}
 
 
+def test_items_that_a_gate_cannot_measure_are_named(records: Records) -> None:
+    records.call("init")
+    write("hard.jsonl", [{"id": f"q{k}", "prompt": "q", "expected_answer": ["2", "5!"][k]} for k in range(2)])
+    scored = Path("addition.toml").read_text().replace('"addition-heldout"', '"hard.jsonl"')
+    scored = scored.replace('scorers = ["exact"]\n', "") + '\n[[gates]]\nrule = "no_worse"\nmetric = "numeric"\n'
+    for scorers, said in (
+        ('["exact", "numeric"]', "gates, number 1: 'numeric' cannot measure 1 of 2 items of hard (item 'q1': "),
+        ('["exact", { name = "numeric", relativ = 1e-3 }]', "relativ"),
+        ('["exact"]', "no metric measured by run 'addition' named 'numeric'"),
+    ):
+        Path("addition.toml").write_text(f"scorers = {scorers}\n{scored}")
+        code, _, err = records.call("validate", "addition.toml")
+        assert code == 1
+        assert said in err
+    exact = scored.replace('metric = "numeric"', 'metric = "exact"')
+    Path("addition.toml").write_text(f'scorers = ["exact", "numeric"]\n{exact}')
+    assert records.call("validate", "addition.toml")[0] == 0
+
+
 def test_every_bad_line_of_every_file_is_said_and_the_sound_files_too(records: Records) -> None:
     sums()
     write("b.jsonl", [line(0), line(1, prompt=" "), line(2, colour="red"), line(0)])

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunix_eval.data import read_predictions
-from tunix_eval.errors import SpecError, TunixEvalError, UnknownNameError, unknown_name
+from tunix_eval.errors import DataError, SpecError, TunixEvalError, UnknownNameError, unknown_name
 from tunix_eval.run_files import read_run_file, run_file_path
+from tunix_eval.scoring import unmeasured
 from tunix_eval.specs import AnySpec, CheckpointSpec, GateSpec, PredictionsSpec, RunSpec
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def unknown_names(path: Path, spec: AnySpec, registry: Catalogue, library: Libra
 def _look_ups(path: Path, spec: AnySpec, registry: Catalogue, library: Library) -> Iterator[Callable[[], object]]:
     folder = path.parent
     for name in spec.scorers:
-        yield partial(registry.scorers, (name,))
+        yield partial(registry.scorers, (name,), spec.scorer_options)
     for reference in (*spec.evalsets, *(gate.evalset for gate in spec.gates if gate.evalset)):
         yield partial(library.evalset, reference, folder=folder)
     if isinstance(spec, RunSpec):
@@ -43,6 +44,7 @@ def _look_ups(path: Path, spec: AnySpec, registry: Catalogue, library: Library) 
         yield partial(_check_format, spec, registry)
     for number, gate in enumerate(spec.gates, 1):
         yield partial(_check_gate, f"gates, number {number}", gate, spec, folder)
+        yield partial(_check_measured, f"gates, number {number}", gate, spec, registry, library, folder)
 
 
 def _check_format(spec: RunSpec | CheckpointSpec, registry: Catalogue) -> None:
@@ -60,6 +62,17 @@ def _check_gate(where: str, gate: GateSpec, spec: AnySpec, folder: Path) -> None
         raise SpecError(f"{where}: names no evalset, and the run file lists {', '.join(spec.evalsets) or 'none'}")
     if gate.than:
         read_run_file(run_file_path(gate.than, folder))
+
+
+def _check_measured(
+    where: str, gate: GateSpec, spec: AnySpec, registry: Catalogue, library: Library, folder: Path
+) -> None:
+    reference = gate.evalset or (spec.evalsets[0] if len(spec.evalsets) == 1 else None)
+    if gate.metric not in spec.scorers or reference is None:
+        return
+    scorer = registry.scorers((gate.metric,), spec.scorer_options)[gate.metric]
+    if found := unmeasured(scorer, library.evalset(reference, folder=folder)):
+        raise DataError(f"{where}: {found}; a gate needs a value for every item")
 
 
 def _unmeasured(gate: GateSpec, spec: AnySpec) -> UnknownNameError:
