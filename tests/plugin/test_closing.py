@@ -40,8 +40,8 @@ def test_reply_is_shown_before_and_after_training(project: Project, workers: tup
     assert prompt.split(None, 1)[1]
     assert before.split()[1:] != after.split()[1:]
     assert (project.path / report.split()[1]).is_file()
-    assert shown[-1].startswith("next: hold it there: a gate")
-    assert "words.toml" in shown[-1]
+    assert shown[-2] == 'next: hold it there with a gate, rule = "no_worse", in words.toml'
+    assert shown[-1] == "      and --tunix-update-baselines once"
     # Nothing was trained, so that there is no news.
     assert not any(line.startswith(("next:", "  before")) for line in project.run("--tunix-train").outlines)
 

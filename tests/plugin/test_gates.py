@@ -102,6 +102,7 @@ def test_a_real_drop_is_confirmed_by_two_fresh_seeds_and_fails(retrained: Projec
     assert (found["unit"], found["outcome"]) == ("runs", "failed")
     assert "3 runs" in str(found["reason"])
     result.stdout.fnmatch_lines(["note: words/exact on word-ending-heldout: * items got worse: *"])
+    result.stdout.fnmatch_lines(["next: *runs show *", "      if the change is meant: *"], consecutive=True)
     assert float(str(found["p_value"])) < 0.001
 
 

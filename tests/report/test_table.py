@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tunix_eval.records import EvalRow, RunRow, SessionReport, Verdict
 from tunix_eval.report import second_look, session_table, verdicts_json
@@ -152,6 +153,8 @@ def test_second_look_says_what_was_seen_and_how_long_it_takes():
     clear = verdict(reference=0.993, current=0.5, p_value=0.0001, alpha=0.05)
     assert second_look(clear, 2, 15.2, share=0.2)[0] == "addition/exact: 0.993 -> 0.500, p 0.0001: looks worse"
     assert "about 3 in 10 sessions" in second_look(first, 1, None, share=0.3)[1]
+    allowed = replace(first, margin=0.01)
+    assert "fewer than 1 in 5 sessions" in second_look(allowed, 2, 15.2, share=0.2)[1]
 
 
 def test_a_session_without_rows_has_no_table():

@@ -14,6 +14,7 @@ from tunix_eval.plugin.rows import Missing, Sample
 from tunix_eval.records import SessionReport
 from tunix_eval.report import cut
 
+_NEXT = "next: "
 _SHOWN_LINES = 6
 """Of a reply."""
 
@@ -27,8 +28,8 @@ def closing_lines(
     lines = _sample_lines(sample, width) if sample else []
     reasons = Counter(one.text.partition(";")[0] for one in missing)
     lines += [f"{count} test{'s'[: count != 1]} skipped: {reason}" for reason, count in reasons.items()]
-    step = _train_command(config) if missing else _next_step(config, report, sample)
-    return lines + ([f"next: {step}"] if step else [])
+    steps = [_train_command(config)] if missing else _next_steps(config, report, sample)
+    return lines + [head + step for head, step in zip([_NEXT, *[" " * len(_NEXT)] * len(steps)], steps, strict=False)]
 
 
 def _sample_lines(sample: Sample, width: int) -> list[str]:
@@ -48,19 +49,22 @@ def _shortened(text: str) -> list[str]:
     return lines if len(lines) <= _SHOWN_LINES else [*lines[:3], "..", *lines[-2:]]
 
 
-def _next_step(config: pytest.Config, report: SessionReport, sample: Sample | None) -> str | None:
+def _next_steps(config: pytest.Config, report: SessionReport, sample: Sample | None) -> list[str]:
     gates = [verdict for verdict in report.verdicts if verdict.rule in AGAINST_BASELINE]
     failed = [verdict for verdict in gates if verdict.outcome == "failed" and verdict.delta is not None]
     if failed:
-        return (
-            f"`tunix-eval runs show {failed[0].run_id[:8]}` says what it was made from; if the change is meant, write "
-            "the baseline again with --tunix-update-baselines"
-        )
+        return [
+            f"`tunix-eval runs show {failed[0].run_id[:8]}` says what it was made from",
+            "if the change is meant: --tunix-update-baselines writes the baseline again",
+        ]
     if sample is None or config.option.tunix_update_baselines:
-        return None
+        return []
     if gates:
-        return f"change a key of {sample.run_file} and run this again"
-    return f'hold it there: a gate, rule = "no_worse", in {sample.run_file}, and --tunix-update-baselines once'
+        return [f"change a key of {sample.run_file} and run this again"]
+    return [
+        f'hold it there with a gate, rule = "no_worse", in {sample.run_file}',
+        "and --tunix-update-baselines once",
+    ]
 
 
 def _train_command(config: pytest.Config) -> str:

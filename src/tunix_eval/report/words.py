@@ -50,11 +50,13 @@ def second_look(first: Verdict, more: int, seconds: float | None, *, share: floa
     p = "unknown" if first.p_value is None else p_text(first.p_value)
     time = "" if seconds is None else f", about {max(1, round(seconds * more)):,} s"
     often = Fraction(share).limit_denominator(20)
+    # What is allowed for is room that a session in which nothing changed has beside its noise.
+    about = "fewer than" if first.margin else "about"
     clear = first.p_value is not None and first.alpha is not None and first.p_value <= first.alpha
     return [
         f"{first.run_name}/{first.metric}: {fixed(first.reference, places)} -> {fixed(first.current, places)}, p {p}: "
         f"{'looks worse' if clear else 'too close to call'}",
-        f"  training {more} more seed{'s'[: more != 1]} to decide{time}; about {often.numerator} in "
+        f"  training {more} more seed{'s'[: more != 1]} to decide{time}; {about} {often.numerator} in "
         f"{often.denominator} sessions do this though nothing changed",
     ]
 
