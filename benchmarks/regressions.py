@@ -180,7 +180,7 @@ def masked(project: Path, run: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[str, Damage]] = {
-    "learning rate x10": ("failed", edit("learning_rate = 2e-3", "learning_rate = 2e-2")),
+    "a tenth of the learning rate": ("failed", edit("learning_rate = 1.5e-2", "learning_rate = 1.5e-3")),
     "a tenth of the data": ("failed", dataset(lambda traces: traces[: len(traces) // 10])),
     "shuffled answers": ("failed", dataset(shuffled)),
     "checkpoint under another renderer": ("was trained with renderer 'plain'", other_renderer),

@@ -19,7 +19,7 @@ def test_learns(tunix_scorecard):
 
 
 @pytest.mark.tunix_evalset("addition-heldout")
-@pytest.mark.tunix_gate("no_worse", metric="exact")
+@pytest.mark.tunix_gate("no_worse", metric="exact", margin=0.01)
 def test_no_worse(tunix_gate):
     tunix_gate.check()
 
