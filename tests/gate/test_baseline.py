@@ -80,6 +80,7 @@ def baseline(*columns, created_at=NOON, scorers=SCORERS, prompts="p" * 64):
 def refusal(held, **changed):
     """Why a result may not be compared with a baseline, or None."""
     arguments = {
+        "run_name": "addition",
         "evalset_sha256": "s" * 64,
         "prompts_sha256": "p" * 64,
         "scorer_sha256": "e" * 64,
@@ -92,6 +93,14 @@ def refusal(held, **changed):
     except BaselineError as error:
         return str(error)
     return None
+
+
+def test_a_baseline_of_another_run_is_refused():
+    reason = refusal(baseline(), run_name="addition-large")
+    assert reason.startswith(
+        "baselines/addition/heldout.json: is the baseline of run 'addition', not of 'addition-large'; restore it"
+    )
+    assert reason.endswith("to replace it; it keeps its 2 runs")
 
 
 @pytest.fixture

@@ -272,6 +272,7 @@ def _baseline(current: Sequence[Evaluation], metric: str, arguments: argparse.Na
     scorer = held.scorers[metric]
     check_comparable(
         baseline,
+        run_name=held.run_name,
         evalset_sha256=held.evalset_sha256,
         prompts_sha256=held.prompts_sha256,
         scorer_sha256=scorer.sha256,

@@ -249,6 +249,7 @@ def baseline_runs(baseline: Baseline, metric: str) -> list[RunScores]:
 def check_comparable(
     baseline: Baseline,
     *,
+    run_name: str,
     evalset_sha256: str,
     prompts_sha256: str,
     scorer_sha256: str,
@@ -263,6 +264,13 @@ def check_comparable(
     Raises:
         BaselineError: names what differs, and the command that replaces the baseline.
     """
+    if baseline.run_name != run_name:
+        # One evalset has equal digests under every run, so that no other check sees a file of another run.
+        raise BaselineError(
+            f"{path}: is the baseline of run '{baseline.run_name}', not of '{run_name}'; restore it from git, write "
+            f"the new name as its run_name where the run was renamed, or {update_command(trains=trains)} to replace it"
+            f"{_as_many(baseline)}"
+        )
     held = _metric(baseline, metric, where=str(path), trains=trains)
     differences = []
     for name, old, new in (

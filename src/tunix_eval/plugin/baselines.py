@@ -58,6 +58,7 @@ def _comparable(
     scorer = session.scorer(spec, metric)
     check_comparable(
         baseline,
+        run_name=spec.name,
         evalset_sha256=evalset.sha256,
         prompts_sha256=_prompts_sha256(session, spec, evalset),
         scorer_sha256=scorer_digest(scorer, spec.answer, spec.thinking),
