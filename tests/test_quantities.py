@@ -117,8 +117,23 @@ def test_the_last_number_keeps_what_belongs_to_it(text: str, last: str) -> None:
     assert text[found.start :].startswith(last[:2])
 
 
-def test_a_last_number_that_is_denied_is_none() -> None:
-    assert last_number("It is not 18.") is None
+@pytest.mark.parametrize(
+    "text",
+    ["18 is not the answer", "18 is wrong.", "18 isn’t correct", "18 or more", "18 apples or fewer", "18+", "18+ cars"],
+)
+def test_words_behind_a_number_deny_it(text: str) -> None:
+    assert answered_quantity(text) is None
+
+
+def test_what_is_divided_by_is_no_answer() -> None:
+    assert answered_quantity("undefined (division by 0)") is None
+    assert answered_quantity("18 divided by 3 is 6").quantity.value == 6
+    assert answered_quantity("18 is not prime. It is even.").quantity.value == 18
+
+
+@pytest.mark.parametrize("text", ["It is not 18.", "18 is not the answer."])
+def test_a_last_number_that_is_denied_is_none(text: str) -> None:
+    assert last_number(text) is None
 
 
 @settings(deadline=None)

@@ -54,8 +54,21 @@ _NEGATED = re.compile(
     r"[ ](?:[A-Za-z]+[ ]){0,2}\Z",
     re.IGNORECASE,
 )
+_DENIED_AFTER = re.compile(
+    r"[ ](?:(?:is|was)(?:[ ]not|n't)[ ](?:(?:the|a|right|correct|final|true)[ ]){0,2}"
+    r"(?:answer|solution|result|right|correct|true|it|possible|enough)"
+    r"|(?:is|was)[ ](?:wrong|incorrect|false|impossible|invalid|too[ ]\w+))(?!\w)",
+    re.IGNORECASE,
+)
+_BOUND_AFTER = re.compile(
+    r"\+(?=[.,;:!?)\s]*\Z|[ ][A-Za-z]{2})"
+    r"|[ ](?:[A-Za-z]+[ ])?(?:or|and)[ ](?:more|less|fewer|greater|larger|smaller|higher|lower|bigger|above|below|over"
+    r"|under|up|upwards?|later|earlier)(?!\w)",
+    re.IGNORECASE,
+)
 _BOUND = re.compile(
     r"\b(?:(?:less|more|fewer|greater|larger|smaller|higher|lower|bigger|better|worse|later|earlier)[ ]than"
+    r"|(?:division|divid(?:e[ds]?|ing)|multipl(?:y|ie[ds]|ying|ication))[ ]by"
     r"|at[ ](?:least|most)|up[ ]to|over|under|above|below|between|twice|double|triple|half(?:[ ]of)?"
     r"|(?:square|cube)[ ]root[ ]of|root[ ]of|log|ln|sin|cos|tan|sqrt)[ ](?:\w+[ ])?\Z",
     re.IGNORECASE,
@@ -176,7 +189,9 @@ def _last_of_line(line: str) -> list[Token]:
     """Return the last numbers of a line, without those that are denied."""
     last: deque[Token] = deque(maxlen=10)
     for token in tokens(line):
-        if not _NEGATED.search(line, max(0, token.start - _NEAR), token.start):
+        if not (
+            _NEGATED.search(line, max(0, token.start - _NEAR), token.start) or _DENIED_AFTER.match(line, token.end)
+        ):
             last.append(token)
     return list(last)
 
@@ -200,6 +215,8 @@ def _given(text: str, found: Sequence[Token]) -> list[Token]:
 def _is_part(text: str, token: Token) -> bool:
     """Tell whether a number is part of a sum, the left side of an equation, a bound or a negation."""
     if _GOES_ON.match(text, token.end) and not _EQUALS_A_NAME.match(text, token.end):
+        return True
+    if _DENIED_AFTER.match(text, token.end) or _BOUND_AFTER.match(text, token.end):
         return True
     before = text[max(0, token.start - _NEAR) : token.start]
     signed = token.found["sign"]
