@@ -68,7 +68,7 @@ def mean_estimate(values: Sequence[float], clusters: Sequence[str | None] | None
     n, center = len(values), mean(values)
     residuals = [value - center for value in values]
     scale = max(abs(value) for value in values)
-    stddev = _unless_rounding(math.sqrt(math.fsum(r * r for r in residuals) / (n - 1)), scale) if n > 1 else None
+    stddev = unless_rounding(math.sqrt(math.fsum(r * r for r in residuals) / (n - 1)), scale) if n > 1 else None
     if clusters is None or not shares_cluster(clusters):
         return MeanEstimate(n, center, stddev, None if stddev is None else stddev / math.sqrt(n), n - 1)
     groups: dict[Hashable, list[float]] = defaultdict(list)
@@ -80,7 +80,7 @@ def mean_estimate(values: Sequence[float], clusters: Sequence[str | None] | None
         sums = [math.fsum(group) for group in groups.values()]
         # A product that is too large is infinite, where a power raises.
         squares = math.fsum(one * one for one in sums)
-        stderr = _unless_rounding(math.sqrt(g / (g - 1) * squares) / n, scale)
+        stderr = unless_rounding(math.sqrt(g / (g - 1) * squares) / n, scale)
     return MeanEstimate(n, center, stddev, stderr, g - 1)
 
 
@@ -261,5 +261,6 @@ def binomial_tail(k: int, n: int) -> float:
     return 1.0 if k < 0 else float(special.bdtrc(k, n, 0.5))
 
 
-def _unless_rounding(spread: float, scale: float) -> float:
+def unless_rounding(spread: float, scale: float) -> float:
+    """Return a spread of values of this size, and 0 where it is no more than what rounding leaves of equal values."""
     return 0.0 if spread <= _ROUNDING * scale else spread

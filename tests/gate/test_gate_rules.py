@@ -613,3 +613,41 @@ def test_the_order_of_items_and_runs_changes_nothing(rights, right):
     assert judge("no_worse", [run(right, "now", n=30)], reference) == judge(
         "no_worse", [run(right, "now", n=30)], turned
     )
+
+
+SPREAD = [0.1 + 0.8 * (index * 37 % 50) / 50 for index in range(50)]
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), None])
+@pytest.mark.parametrize("lower", [False, True])
+def test_unchanged_graded_scores_of_one_model_pass(bounds, lower):
+    sides = [graded(SPREAD, "now", "w")], [graded(SPREAD, "then", "w")]
+    assert judge("no_worse", *sides, bounds=bounds, lower_is_better=lower).outcome == "passed"
+
+
+def test_unchanged_scores_in_clusters_pass_where_a_fall_is_found():
+    sides = [run(40, "now", weights="w", n=50)], [run(40, "then", weights="w", n=50)]
+    labels = {f"i{index:03d}": f"c{index % 10}" for index in range(50)}
+    assert judge("no_worse", *sides, clusters=labels, bounds=(0.0, 1.0)).outcome == "passed"
+    # One cluster has no standard error, of 0 nothing can fall, and one right item of 50 says too little.
+    one = dict.fromkeys(labels, "c")
+    assert judge("no_worse", *sides, clusters=one, bounds=(0.0, 1.0)).outcome == "failed"
+    for right in (0, 1):
+        low = [run(right, "now", weights="w", n=50)], [run(right, "then", weights="w", n=50)]
+        assert judge("no_worse", *low, clusters=labels, bounds=(0.0, 1.0)).outcome == "undecided"
+
+
+@pytest.mark.parametrize("runs", [1, 5])
+@pytest.mark.parametrize("weights", ["w", None])
+def test_rounding_alone_is_no_drop(runs, weights):
+    then = [graded([0.1 + 0.2] * 50, f"then{index}", weights) for index in range(runs)]
+    verdict = judge("no_worse", [graded([0.3] * 50, "now", weights)], then, bounds=(0.0, 1.0))
+    assert (verdict.outcome, verdict.p_value) == ("passed", 0.5)
+    assert judge("no_worse", [graded([0.29] * 50, "now", weights)], then, bounds=(0.0, 1.0)).outcome == "failed"
+
+
+def test_rounding_is_no_noise_to_prove_by():
+    sides = [[graded([0.97] * 4, f"{side}{index}") for index in range(3)] for side in ("now", "then")]
+    verdict = judge("non_inferior", *sides, bounds=(0.0, 1.0), margin=0.02)
+    assert verdict.outcome == "failed"
+    assert "their noise cannot be seen" in verdict.reason

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import structs
 
 from tunix_eval.gate.comparison import Comparison
 from tunix_eval.gate.paired import compare_items
@@ -67,6 +70,20 @@ def _by_items(case: Case) -> Comparison:
         clusters=labels,
         mid_p=case.gate.test == "mid_p",
     )
+
+
+def finds_the_worst(case: Case) -> bool:
+    """Tell whether items that all fall to the bad end of the scale would be found worse.
+
+    It answers where no item has changed, for then no spread says what would be found. Without an end of the scale the
+    sign test finds what all items lose alike, if there are enough of them.
+    """
+    end = case.bounds[1 if case.lower_is_better else 0]
+    if not math.isfinite(end):
+        return _by_items(case).interval is not None
+    fallen = dict.fromkeys(case.current[0].values, end)
+    worst = _by_items(replace(case, current=[structs.replace(case.current[0], values=fallen)]))
+    return worst.p_value is not None and worst.p_value <= case.gate.alpha
 
 
 def by_runs(case: Case) -> Comparison:

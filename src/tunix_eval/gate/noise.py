@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import special  # type: ignore[import-untyped]
 
 from tunix_eval.gate.power import POWER
-from tunix_eval.statistics import mean, mean_estimate, shares_cluster
+from tunix_eval.statistics import mean, mean_estimate, shares_cluster, unless_rounding
 
 Values = npt.NDArray[np.float64]
 
@@ -132,7 +132,8 @@ def item_noise(runs: Sequence[Sequence[float]], clusters: Sequence[str | None], 
         return float(stderr**2 + edge / n**2)
     with np.errstate(over="ignore", invalid="ignore"):
         left = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
-        return float((_squares(left, clusters) + edge) / (count - 1) / n**2)
+        squares = _squares(left, clusters) if unless_rounding(_largest(left), _largest(values)) else 0.0
+        return float((squares + edge) / (count - 1) / n**2)
 
 
 def noise_of_runs(
@@ -165,8 +166,10 @@ def noise_of_runs(
     # the prior's tail hides a collapse over a few items from one baseline run.
     most = (bounds[1] - bounds[0]) / 2
     with np.errstate(over="ignore", invalid="ignore"):
-        # Within each side: what is between them is what is tested.
-        of_items = float(np.square(values - centers).sum() + edge) / values.size
+        # Within each side: what is between them is what is tested. The variance of equal values is rounding, and would
+        # be the scale of a prior that proves everything.
+        spread = unless_rounding(math.sqrt(float(np.square(values - centers).mean())), _largest(values))
+        of_items = spread**2 + edge / values.size
         of_a_mean = item_noise([run for side in sides for run in side], clusters, edge=edge)
         scale = SEED_NOISE * math.sqrt(of_items) if seed_noise is None else seed_noise
         variances = np.minimum(scale * _SCALES, most) ** 2 + of_a_mean
@@ -174,6 +177,10 @@ def noise_of_runs(
         return None
     dof = len(values) - len(sides)
     return RunNoise(variances, _posterior(variances, np.array([squares]), dof)[0], squares, dof)
+
+
+def _largest(values: Values) -> float:
+    return float(np.abs(values).max())
 
 
 def _squares(left: Values, clusters: Sequence[str | None]) -> float:

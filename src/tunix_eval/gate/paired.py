@@ -17,6 +17,7 @@ from tunix_eval.statistics import (
     shares_cluster,
     tango_interval,
     tango_statistic,
+    unless_rounding,
 )
 
 
@@ -43,7 +44,8 @@ def compare_items(
         clusters: N labels, None for an item of its own.
         mid_p: McNemar's mid-p rather than the exact test.
     """
-    drops = [a - b for a, b in zip(first, second, strict=True)]
+    # Values that are equal but for rounding have not changed: the sign test would find such a drop in all items.
+    drops = [unless_rounding(abs(a - b), max(abs(a), abs(b))) and a - b for a, b in zip(first, second, strict=True)]
     lost, won = sum(drop > 0 for drop in drops), sum(drop < 0 for drop in drops)
     clustered = clusters is not None and shares_cluster(clusters)
     if not clustered and is_binary(first) and is_binary(second):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tunix_eval.figures import p_text
 from tunix_eval.gate.comparison import Comparison
-from tunix_eval.gate.look import Look, by_runs, compare
+from tunix_eval.gate.look import Look, by_runs, compare, finds_the_worst
 from tunix_eval.gate.needed import enough_for
 from tunix_eval.gate.reach import beyond_reach, room
 from tunix_eval.gate.scale import check_drop, check_scale
@@ -161,6 +161,8 @@ def _no_worse(case: Case, fresh: Fresh | None) -> Verdict:
     else:
         compared = _by_the_strictest(look)
     why = beyond_reach(compared, _room(look.case), lower_is_better=case.lower_is_better, family=case.family)
+    if why and compared.detectable is None and finds_the_worst(look.case.strictest):
+        why = None
     # A test that could not be made does not pass.
     outcome: Outcome = "undecided" if why else "passed"
     if compared.p_value is None or compared.p_value <= gate.alpha:
@@ -171,11 +173,10 @@ def _no_worse(case: Case, fresh: Fresh | None) -> Verdict:
 
 def _by_the_strictest(look: Look) -> Comparison:
     """Return what was found, with the change that is found at the strictest level that a correction asks for."""
-    case = look.case
-    if case.family == 1:
+    if look.case.family == 1:
         return look.compared
-    strict = replace(case, gate=case.gate.model_copy(update={"alpha": case.gate.alpha / case.family}))
-    found = by_runs(strict) if look.kind == "retrained" else compare(strict).compared
+    strictest = look.case.strictest
+    found = by_runs(strictest) if look.kind == "retrained" else compare(strictest).compared
     return replace(look.compared, detectable=found.detectable)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ class Case:
     """The least and the greatest value of the metric."""
     family: int = 1
     """How many gates share a correction."""
+
+    @property
+    def strictest(self) -> Case:
+        """The case at the strictest level that its correction asks for."""
+        if self.family == 1:
+            return self
+        alpha = self.gate.alpha / self.family
+        return dataclasses.replace(self, gate=self.gate.model_copy(update={"alpha": alpha}), family=1)
 
     @property
     def where(self) -> str:
