@@ -203,6 +203,33 @@ def test_require_turns_a_skipped_gate_red_and_leaves_other_skips(project: Projec
     truncated.assert_outcomes(passed=1, failed=1)
 
 
+@pytest.mark.parametrize(
+    ("mark", "body", "why"),
+    [
+        ("@pytest.mark.skip(reason='later')\n", "tunix_gate.check()", "later"),
+        ("@pytest.mark.parametrize('n', [])\n", "tunix_gate.check()", "got empty parameter set for (n)"),
+        ("", "pytest.skip('not today')", "not today"),
+    ],
+    ids=["mark", "no-parameters", "body"],
+)
+def test_require_refuses_what_a_test_skips_itself(
+    project: Project, mark: str, body: str, why: str, workers: tuple[str, ...]
+) -> None:
+    gate = GATE_TEST.replace("(tunix_gate)", "(tunix_gate, n=0)").replace("n=0", "n" if "n'" in mark else "n=0")
+    project.test(
+        mark
+        + gate.lstrip().replace("tunix_gate.check()", body)
+        + "@pytest.mark.skip\ndef test_other():\n    pass\n"
+        + "@pytest.mark.xfail(reason='known')\ndef test_known(tunix_gate):\n    tunix_gate.at_least('exact', 1.0)\n"
+        + RUN_TEST
+    )
+    free = project.run("--tunix-train", *workers)
+    free.assert_outcomes(passed=1, skipped=2, xpassed=1)
+    bound = project.run("--tunix-require", *workers).parseoutcomes()
+    assert (bound.get("failed", 0) + bound.get("errors", 0), bound["skipped"], bound["passed"]) == (1, 1, 1)
+    project.run("--tunix-require", *workers).stdout.fnmatch_lines([f"*{why} (--tunix-require: a gate may not be*"])
+
+
 def test_off_skips_every_test_of_ours_and_runs_the_others(project: Project, workers: tuple[str, ...]) -> None:
     project.test(RUN_TEST + GATE_TEST + "def test_case(tunix_case):\n    pass\ndef test_other():\n    pass\n")
     result = project.run("--tunix-off", "--tunix-train", "-rs", *workers)

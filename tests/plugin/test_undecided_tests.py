@@ -52,6 +52,24 @@ def test_a_gate_fixture_that_decides_nothing_fails(project: Project, body: str, 
     result.stdout.fnmatch_lines(["takes tunix_gate and decides no gate; mark the test with tunix_gate(rule, metric*"])
 
 
+@pytest.mark.parametrize("place", ["class", "module"])
+def test_a_marker_that_no_test_decides_fails(project: Project, place: str, workers: tuple[str, ...]) -> None:
+    tests = "def test_plain():\n    pass\ndef test_card(tunix_scorecard):\n    pass\n"
+    if place == "class":
+        tests = f"{GATE}class TestGate:\n" + tests.replace("def ", "    def ").replace("()", "(self)").replace(
+            "(tunix", "(self, tunix"
+        ).replace("    pass", "        pass")
+    else:
+        tests = f"pytestmark = [pytestmark, {GATE.strip().removeprefix('@')}]\n{tests}"
+    project.test(tests)
+    result = project.run("--tunix-train", *workers)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["* is marked tunix_gate and none of its tests takes the fixture tunix_gate, which *"])
+    # Of single tests that are named, nothing is said of the others.
+    name = "TestGate::" if place == "class" else ""
+    project.run(f"test_words.py::{name}test_card", *workers).assert_outcomes(passed=1)
+
+
 def test_gates_of_files_that_are_not_collected_are_named(project: Project, workers: tuple[str, ...]) -> None:
     project.write("words.toml", RUN_FILE + GATES)
     project.test("def test_card(tunix_scorecard):\n    pass\n")

@@ -29,6 +29,7 @@ from tunix_eval.plugin.fixtures import (
     tunix_train,
     tunix_turns,
 )
+from tunix_eval.plugin.items import find_untaken_gates
 from tunix_eval.plugin.state import DESELECTED_KEY, DEVICE_KEY, GATE_KEY, PLAN_KEY, SESSION_KEY
 
 __all__ = [
@@ -175,6 +176,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Look at markers while all tests of a class or module are there, before some are deselected."""
+    find_untaken_gates(items)
+
+
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     """Remember what is left out: a baseline is not written where a gate of its run is."""
     for item in items:
@@ -288,6 +295,7 @@ def _in_one_line(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Send along what the session did since the last report; xdist carries it to the controller."""
     report = yield
+    reporting.refuse_skipped_gate(item, report)
     session = item.config.stash.get(SESSION_KEY, None)
     rows = session.take_rows() if session is not None else []
     if rows:

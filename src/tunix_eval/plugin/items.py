@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -30,6 +31,8 @@ EVALSET_FIXTURES = frozenset({"tunix_case", "tunix_completions", "tunix_scorecar
 FIXTURES = (
     DATA_FIXTURES | RUN_FIXTURES | EVALSET_FIXTURES | {"tunix_device", "tunix_session", "tunix_snapshot", "tunix_train"}
 )
+UNTAKEN_KEY = pytest.StashKey[str]()
+"""On the first test of a class or module whose gate no test decides: why it fails."""
 _REFUSED_MARKER = re.compile(r"'(tunix\w*)' not found in `markers`|pytest\.mark\.(tunix\w*) - is this a typo")
 
 
@@ -45,12 +48,31 @@ def is_ours(item: pytest.Item) -> bool:
         or any(mark.name.startswith("tunix_") for mark in item.own_markers)
         or item.get_closest_marker("tunix_device")
         or getattr(item, "tunix_stage", None)
+        or UNTAKEN_KEY in item.stash
     )
 
 
 def is_gate(item: pytest.Item) -> bool:
     """Tell whether an item decides gates."""
     return "tunix_gate" in fixtures_of(item) or getattr(item, "tunix_stage", None) == "gate"
+
+
+def find_untaken_gates(items: Sequence[pytest.Item]) -> None:
+    """Note each class and module that is marked tunix_gate and of which no test takes the fixture that decides it."""
+    first: dict[object, tuple[str, pytest.Item]] = {}
+    taken: set[object] = set()
+    for item in items:
+        marked = [one for one in item.listchain()[:-1] if any(mark.name == "tunix_gate" for mark in one.own_markers)]
+        for node in marked:
+            first.setdefault(node, (node.name, item))
+        if is_gate(item):
+            taken.update(marked)
+    for node, (name, item) in first.items():
+        # Where a command names single tests, the others are not there to be looked at.
+        if node not in taken and not any("::" in arg for arg in item.config.args):
+            item.stash[UNTAKEN_KEY] = (
+                f"{name} is marked tunix_gate and none of its tests takes the fixture tunix_gate, which decides it"
+            )
 
 
 def misspelt(item: pytest.Item) -> str | None:

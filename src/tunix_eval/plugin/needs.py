@@ -15,6 +15,7 @@ from tunix_eval.plugin.items import (
     FIXTURES,
     MARKERS,
     RUN_FIXTURES,
+    UNTAKEN_KEY,
     fixtures_of,
     is_gate,
     misspelt,
@@ -96,6 +97,8 @@ def need_of(session: Session, item: pytest.Item) -> Need:
     # The tests of one function share their marks, and ten thousand of them one answer. Marks live as long as items.
     marks = [(id(mark), mark in item.own_markers) for mark in item.iter_markers() if mark.name.startswith("tunix")]
     key = (item.parent, getattr(item, "originalname", item.name), tuple(marks), fixtures_of(item))
+    if wrong := item.stash.get(UNTAKEN_KEY, None):
+        return Need(item.path.parent, error=wrong)
     found: Need | None = session.needs.get(key)
     if found is None:
         found = session.needs[key] = _read(session, item)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunix_eval.plugin.asked_writes import say_what_was_written
+from tunix_eval.plugin.items import is_gate
 from tunix_eval.plugin.patterns import unmatched_patterns
 from tunix_eval.plugin.state import ROWS_KEY, SESSION_ID_KEY
 
@@ -136,6 +137,23 @@ def _closing(config: pytest.Config, report: SessionReport, rows: list[dict[str, 
     missing = [msgspec.convert(row, Missing) for row in rows if row["row"] == "Missing"]
     lines = closing_lines(config, report, samples, missing, width=_width(config))
     return [with_short_paths(config, line) for line in lines]
+
+
+def refuse_skipped_gate(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Turn the report of a gate red that a test skips by its own mark or body, where gates are required.
+
+    An empty parameter set is such a mark. What is expected to fail, by xfail, was run.
+    """
+    option = item.config.option
+    if (
+        not (report.skipped and option.tunix_require and is_gate(item))
+        or option.tunix_off
+        or hasattr(report, "wasxfail")
+    ):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"{reason.removeprefix('Skipped: ')} (--tunix-require: a gate may not be skipped)"
 
 
 def note_missing(config: pytest.Config, reason: str) -> None:
