@@ -32,6 +32,11 @@ def folded(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", narrowed.casefold()).split())
 
 
+def is_seen(text: str) -> bool:
+    """Tell whether a text holds more than white space and invisible characters."""
+    return bool(text.translate(_UNSEEN).strip()) if not text.isascii() else bool(text.strip())
+
+
 def normalised_prompt(text: str) -> str:
     """Fold what does not make two prompts different: as `folded`, and compatibility forms (NFKC).
 

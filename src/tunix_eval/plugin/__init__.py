@@ -177,9 +177,9 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Look at markers while all tests of a class or module are there, before some are deselected."""
-    find_untaken_gates(items)
+    find_untaken_gates(items, config)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

@@ -57,19 +57,20 @@ def is_gate(item: pytest.Item) -> bool:
     return "tunix_gate" in fixtures_of(item) or getattr(item, "tunix_stage", None) == "gate"
 
 
-def find_untaken_gates(items: Sequence[pytest.Item]) -> None:
+def find_untaken_gates(items: Sequence[pytest.Item], config: pytest.Config) -> None:
     """Note each class and module that is marked tunix_gate and of which no test takes the fixture that decides it."""
-    first: dict[object, tuple[str, pytest.Item]] = {}
-    taken: set[object] = set()
+    if config.option.tunix_off or config.getoption("lf", False) or any("::" in arg for arg in config.args):
+        # Where single tests are named, or those that failed, the others are not there to be looked at.
+        return
+    untaken: dict[str, tuple[str, pytest.Item]] = {}
+    taken: set[str] = set()
     for item in items:
-        marked = [one for one in item.listchain()[:-1] if any(mark.name == "tunix_gate" for mark in one.own_markers)]
-        for node in marked:
-            first.setdefault(node, (node.name, item))
-        if is_gate(item):
-            taken.update(marked)
-    for node, (name, item) in first.items():
-        # Where a command names single tests, the others are not there to be looked at.
-        if node not in taken and not any("::" in arg for arg in item.config.args):
+        for node in item.listchain()[:-1]:
+            if any(mark.name == "tunix_gate" for mark in node.own_markers):
+                untaken.setdefault(node.nodeid, (node.name, item))
+                taken |= {node.nodeid} if is_gate(item) else set()
+    for nodeid, (name, item) in untaken.items():
+        if nodeid not in taken:
             item.stash[UNTAKEN_KEY] = (
                 f"{name} is marked tunix_gate and none of its tests takes the fixture tunix_gate, which decides it"
             )

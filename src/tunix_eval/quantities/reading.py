@@ -85,6 +85,7 @@ _TUPLE_BEFORE = re.compile(r"[(\[][^()\[\]\n]{0,80},[ ]?\Z")
 _TUPLE_AFTER = re.compile(r"[ ]?[)\]]")
 _LIST_BEFORE = re.compile(r"(?:\bare|\bis|=|:)[ ]?((?:[^\s,]{1,20}[ ]?,[ ]?){1,8})\Z")
 _LIST_AFTER = re.compile(r"[ ]?\.?\s*\Z")
+_PLUS_MINUS_BEFORE = re.compile(r"(?:(?<![0-9.,])[0-9]{1,20}(?:[.,][0-9]{1,20})?[ ]?)?(?:±|\+/-)[ ]?\Z")
 _ALGEBRA_BEFORE = re.compile(
     r"(?:(?<![A-Za-z])[0-9]{0,9}[A-Za-zπ](?:\^\(?-?[0-9]{1,4}\)?|[²³])?|√\([^()]{0,20}\)|\))[ ]?[-+*/×·][ ]?\Z"
 )
@@ -295,6 +296,6 @@ def _extended(text: str, last: list[Token]) -> tuple[int, int]:
         return start - len(before) + opened.start(), after.end()
     if _LIST_AFTER.match(text, end) and (opened := _LIST_BEFORE.search(before)):
         return start - len(before) + opened.start(1), end
-    if opened := _ALGEBRA_BEFORE.search(before):
+    if opened := _PLUS_MINUS_BEFORE.search(before) or _ALGEBRA_BEFORE.search(before):
         start += opened.start() - len(before)
     return start, end

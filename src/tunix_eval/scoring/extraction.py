@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from tunix_eval.answers import BOX, answer_at, find_answer
+from tunix_eval.folding import is_seen
 from tunix_eval.quantities import last_number
 from tunix_eval.records import AnswerRule, Completion, ExtractionStatus
 from tunix_eval.thinking import Thinking, blanked, find_thinking, without
@@ -49,7 +50,8 @@ def _extract(
             return None, "truncated" if cut else "none"
         return number.text, "ok"
     if not (rule.open or rule.close or rule.kind != "mark"):
-        answer = None if cut else without(text, thinking.spans).strip() or None
+        said = "" if cut else without(text, thinking.spans).strip()
+        answer = said if is_seen(said) else None
         return answer, "ok" if answer else "truncated" if cut else "none"
     found = find_answer(said, rule)
     closes = rule.kind == "boxed" or bool(rule.close)
@@ -59,7 +61,8 @@ def _extract(
         return None, "none"
     if found.end is None:
         return None, "unclosed"
-    if not (answer := answer_at(text, found, thinking.spans)):
+    answer = answer_at(text, found, thinking.spans)
+    if not is_seen(answer):
         return None, "truncated" if cut else "none"
     return answer, "several" if found.marks > 1 else "ok"
 
