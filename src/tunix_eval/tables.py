@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import tomli
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from tunix_eval.encodings import foreign_encoding
 from tunix_eval.errors import SpecError, suggestion
 from tunix_eval.figures import SHOWN_LIMIT, bytes_text, cut, printable
 from tunix_eval.nearby import near_file
@@ -95,15 +96,15 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise SpecError(f"{path}: is longer than {bytes_text(_MOST_BYTES)}; a {what} is shorter")
+        if reason := foreign_encoding(data):
+            raise SpecError(f"{path}: {reason}")
         return tomli.loads(data.decode("utf-8"))
     except FileNotFoundError:
         raise SpecError(f"{path}: no such {what}.{near_file(path)}".removesuffix(".")) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except tomli.TOMLDecodeError as error:
-        marked = data.startswith(b"\xef\xbb\xbf")
-        reason = "starts with a byte order mark; save it as UTF-8 without one" if marked else printable(str(error))
-        raise SpecError(f"{path}: {reason}") from None
+        raise SpecError(f"{path}: {printable(str(error))}") from None
     except RecursionError:
         raise SpecError(f"{path}: {_TOO_DEEP}") from None
     except ValueError:

@@ -58,6 +58,13 @@ def test_no_bad_line_is_a_traceback(records: Records, words: tuple[str, ...]) ->
         assert code == 0 or name in err, (name, err)
 
 
+@pytest.mark.parametrize("text", ['{"id":"a","prompt":"p","expec', '{"id":1,"prompt":"p","final_answer":"2",}'])
+def test_a_damaged_only_line_is_no_foreign_format(records: Records, text: str) -> None:
+    Path("a.jsonl").write_text(text)
+    code, said = records.refused("validate", "a.jsonl")
+    assert (code, said[:27]) == (1, "a.jsonl:1: is not JSON at c")
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -235,6 +235,14 @@ def test_a_directory_is_no_baseline(path):
         read_baseline(path)
 
 
+def test_a_baseline_in_another_encoding_is_named(path):
+    path.write_text(baseline_text(baseline()), encoding="utf-16")
+    with pytest.raises(BaselineError, match="is UTF-16, by its byte order mark"):
+        read_baseline(path)
+    path.write_bytes(baseline_text(baseline()).replace("\n", "\r\n").encode())
+    assert read_baseline(path) == baseline()
+
+
 def test_a_cut_file_is_named_with_line_and_column(path):
     text = baseline_text(baseline())
     assert broken(path, text[: len(text) // 2]).startswith(":")

@@ -38,12 +38,14 @@ NOT_READ: dict[str, tuple[str, str]] = {
 
 
 def test_what_no_parser_reads_is_one_line_each(project: Project) -> None:
+    (project.path / "utf16.toml").write_text(RUN_FILE, encoding="utf-16")
     (project.path / "loop.json").symlink_to("loop.json")
     for name, (text, _) in NOT_READ.items():
         (project.path / f"{name}.toml").write_text(text, encoding="utf-8", errors="surrogateescape")
     (project.path / "folder.toml").mkdir()
-    result = project.run("--tunix-plan", *(f"{name}.toml" for name in NOT_READ))
+    result = project.run("--tunix-plan", "utf16.toml", *(f"{name}.toml" for name in NOT_READ))
     said = result.stdout.str()
+    assert "utf16.toml: is UTF-16, by its byte order mark; save the file as UTF-8: iconv -f UTF-16 -t UTF-8" in said
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert "Traceback" not in said
     assert "INTERNALERROR" not in said

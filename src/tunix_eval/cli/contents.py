@@ -12,7 +12,8 @@ from typing import Literal, get_args
 
 import msgspec
 
-from tunix_eval.data import ID_KEYS, TEXT_KEYS, foreign_encoding
+from tunix_eval.data import ID_KEYS, TEXT_KEYS
+from tunix_eval.encodings import foreign_encoding
 from tunix_eval.errors import DataError
 
 Kind = Literal["traces", "evalset", "predictions", "dataset", "run"]
@@ -38,7 +39,7 @@ def kind_of(path: Path, name: str) -> Kind:
         return "dataset"
     if path.suffix == ".toml":
         return "run"
-    keys = first_keys(path)
+    keys, whole = _first_record(path)
     if not keys or keys & _SURELY_TRACES:
         return "traces"
     if keys & _PREDICTIONS:
@@ -49,6 +50,9 @@ def kind_of(path: Path, name: str) -> Kind:
         return "traces"
     if "final_answer" in keys and "prompt" not in keys:
         return "predictions"
+    if not whole:
+        # Its reader says what is wrong with the line; no advice on its keys would mend it.
+        return "traces"
     if "final_answer" in keys:
         raise DataError(
             f"{name}: has prompt and final_answer without steps: say what it holds, traces or predictions, with --kind"
@@ -151,15 +155,20 @@ def _utf8_flaw(head: bytes) -> str | None:
 
 def first_keys(path: Path) -> set[str]:
     """Return the keys of the first record; none where it cannot be read, which is for its reader to say."""
+    return _first_record(path)[0]
+
+
+def _first_record(path: Path) -> tuple[set[str], bool]:
+    """Return the keys of the first record, and whether it could be read."""
     if path.suffix == ".parquet":
-        return _column_names(path)
+        return _column_names(path), True
     line = next((line for line in _readable_head(path).split(b"\n") if line.strip()), b"")
     try:
         record = _decode(line)
     except _NO_JSON:
         # A line that is cut or broken still says what it was to be.
-        return {key.decode() for key in re.findall(rb'"([a-z_]{1,40})"\s*:', line)}
-    return {key for key in record if isinstance(key, str)} if isinstance(record, dict) else set()
+        return {key.decode() for key in re.findall(rb'"([a-z_]{1,40})"\s*:', line)}, False
+    return {key for key in record if isinstance(key, str)} if isinstance(record, dict) else set(), True
 
 
 def _readable_head(path: Path) -> bytes:

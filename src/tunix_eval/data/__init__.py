@@ -29,7 +29,7 @@ from tunix_eval.data.reading.evalsets import evalset_text, make_evalset, read_ev
 from tunix_eval.data.reading.files import written_aside
 from tunix_eval.data.reading.history import history_remark
 from tunix_eval.data.reading.lenient import LenientRead, Rejected, read_traces_leniently, rejected_text
-from tunix_eval.data.reading.lines import file_stem, foreign_encoding
+from tunix_eval.data.reading.lines import file_stem
 from tunix_eval.data.reading.mapped_items import MappedItems, map_items
 from tunix_eval.data.reading.mapping import SPLIT_RULES, map_records
 from tunix_eval.data.reading.predictions import (
@@ -173,7 +173,6 @@ __all__ = [
     "export_lines",
     "file_stem",
     "fill",
-    "foreign_encoding",
     "generate_dataset",
     "generation_prompt",
     "history_remark",

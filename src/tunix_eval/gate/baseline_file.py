@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tunix_eval.encodings import foreign_encoding
 from tunix_eval.errors import BaselineError
 from tunix_eval.gate.baseline import DEFAULT_RUNS, Baseline, update_command
 
@@ -32,7 +33,10 @@ def read_baseline(path: Path, *, trains: bool = True) -> Baseline:
             inconsistent, or mixed from several.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        if reason := foreign_encoding(data):
+            raise BaselineError(f"{path}: {reason}")
+        text = data.decode("utf-8")
     except FileNotFoundError:
         seeds = f" of {DEFAULT_RUNS} training seeds" if trains else ""
         raise BaselineError(f"{path}: no such baseline; {update_command(trains=trains)} to make one{seeds}") from None

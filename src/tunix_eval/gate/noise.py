@@ -223,7 +223,7 @@ def _exceeded(weights: Values, spread: Values, p: float) -> Values:
     """
     # The parts that are at least as wide as one exceed together what that one would with their weight: a lower bound.
     wider = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1]
-    change = (spread * -special.ndtri(np.clip(p / np.maximum(wider, p), 0.0, 0.5))).max(axis=1)
+    change: Values = (spread * -special.ndtri(np.clip(p / np.maximum(wider, p), 0.0, 0.5))).max(axis=1)
     for _ in range(_STEPS):
         ratio = change[:, None] / spread
         excess = (weights * special.ndtr(-ratio)).sum(axis=1) - p
