@@ -115,6 +115,15 @@ def test_an_ngram_distribution_is_what_the_formula_gives_by_hand() -> None:
     assert math.isclose(model.distribution([1, 0]).sum(), 1)
 
 
+def test_one_probability_is_that_of_the_distribution() -> None:
+    model = NgramModel(5, order=3, smoothing=0.1)
+    ids = [0, 1, 2, 0, 1, 3, 0, 1, 2]
+    for place, token in enumerate(ids):
+        model.learn(ids[:place], token)
+    for before in ([], [0], [0, 1], [2, 0, 1], [4, 0, 1], [1, 4]):
+        assert [model.probability(before, token) for token in range(5)] == model.distribution(before).tolist()
+
+
 def test_generation_ends_at_the_stop_token_or_at_the_limit() -> None:
     model = NgramModel(4, order=2, smoothing=0.1)
     for before, token in (([0], 1), ([0, 1], 2), ([1, 2], 3)):

@@ -38,11 +38,23 @@ class NgramModel:
         self.order = order
         self.smoothing = smoothing
         self._counts: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+        self._totals: Counter[tuple[int, ...]] = Counter()
 
     def learn(self, before: Sequence[int], token: int) -> None:
         """Count a token after every context that it stands behind."""
         for context in self._contexts(before):
             self._counts[context][token] += 1
+            self._totals[context] += 1
+
+    def probability(self, before: Sequence[int], token: int) -> float:
+        """Return the probability of one token, to the bit of `distribution`, without those of all others."""
+        found = 1 / self.vocab_size
+        for context in self._contexts(before):
+            counts = self._counts.get(context)
+            if counts is None:
+                break
+            found = (found * self.smoothing + counts.get(token, 0)) / (self._totals[context] + self.smoothing)
+        return found
 
     def distribution(self, before: Sequence[int]) -> npt.NDArray[np.float64]:
         """Return the probability of every next token: float64[V], summing to 1."""
@@ -53,7 +65,7 @@ class NgramModel:
                 break
             found *= self.smoothing
             found[list(counts)] += list(counts.values())
-            found /= counts.total() + self.smoothing
+            found /= self._totals[context] + self.smoothing
         return found
 
     def generate(
@@ -82,7 +94,7 @@ class NgramModel:
         return [self._logprobs(sequence.tolist()) for sequence in sequences]
 
     def _logprobs(self, ids: list[int]) -> FloatArray:
-        found = [self.distribution(ids[:place])[ids[place]] for place in range(1, len(ids))]
+        found = [self.probability(ids[:place], ids[place]) for place in range(1, len(ids))]
         return np.log(np.array(found, np.float64)).astype(np.float32)
 
     def _complete(
@@ -122,16 +134,14 @@ class NgramModel:
         with np.load(path, allow_pickle=False) as arrays:
             rows = zip(arrays["contexts"].tolist(), arrays["tokens"].tolist(), arrays["counts"].tolist(), strict=True)
             for context, token, count in rows:
-                self._counts[tuple(part for part in context if part >= 0)][token] = count
+                known = tuple(part for part in context if part >= 0)
+                self._counts[known][token] = count
+                self._totals[known] += count
 
     @property
     def weights_sha256(self) -> str:
         """Digest over the arrays and the smoothing, which decides with them what is written."""
-        digest = hashlib.sha256(repr(self.smoothing).encode())
-        for name, array in sorted(self.arrays().items()):
-            digest.update(f"{name}{array.shape}".encode())
-            digest.update(array.astype("<i4").tobytes())
-        return digest.hexdigest()
+        return _sha256(self.arrays(), self.smoothing)
 
 
 class NgramTrainer:
@@ -172,7 +182,7 @@ class NgramTrainer:
             total_steps=total,
             tokens=tokens,
             wall_seconds=time.perf_counter() - start,
-            weights_sha256=model.weights_sha256,
+            weights_sha256=_sha256(arrays, model.smoothing),
             parameter_count=len(arrays["counts"]),
             model_config={"order": model.order, "smoothing": model.smoothing},
         )
@@ -198,9 +208,17 @@ def supervised(rows: Batch, row: int) -> Iterator[tuple[list[int], int]]:
 
 def _learn(model: NgramModel, before: list[int], token: int) -> float:
     """Return the nats that a token costs, then count it."""
-    nats = -math.log(model.distribution(before)[token])
+    nats = -math.log(model.probability(before, token))
     model.learn(before, token)
     return nats
+
+
+def _sha256(arrays: dict[str, TokenArray], smoothing: float) -> str:
+    digest = hashlib.sha256(repr(smoothing).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}{array.shape}".encode())
+        digest.update(array.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def _rows(job: TrainingJob) -> int:
