@@ -50,6 +50,37 @@ def test_it_learns_what_the_rows_show_and_writes_it(make_job):
     assert written == [Generation(((digit + 1) % 10,), "stop") for digit in range(10)]
 
 
+def with_weights(job, answer, stop, directory):
+    """The same rows with a weight for the digit and one for the <eos> after it."""
+    rows = job.rows
+    weights = np.where(rows.loss_mask, np.where(rows.tokens == EOS, stop, answer), 0).astype(np.float32)
+    rows = dataclasses.replace(rows, loss_weights=weights)
+    return dataclasses.replace(job, rows=rows, directory=job.directory.parent / directory)
+
+
+def test_one_weight_for_all_is_the_loss_without_weights_at_any_scale(make_job):
+    # Of the 150 steps that the tests beside this one train, so that nothing is compiled for these six.
+    job = make_job(steps=150, stop_after=6)
+    plain, light = job, with_weights(job, 0.01, 0.01, "light")
+    train(plain)
+    train(light)
+    assert [line.loss for line in lines_of(light)] == pytest.approx([line.loss for line in lines_of(plain)], rel=1e-4)
+
+
+def test_what_has_no_weight_is_not_learned_and_what_has_some_is(make_job):
+    job = with_weights(make_job(steps=150), 0.0, 0.1, "weighted")
+    train(job)
+    assert lines_of(job)[-1].loss < 0.05
+    model = FlaxTrainer().load(job, "final")
+    written = model.generate([np.array([BOS, 3], np.int32)], GenerationSpec(max_new_tokens=4, rows=4), stop_ids=(EOS,))
+    # The stop is all that it learned: it writes it in place of the digit, which is less likely than before training.
+    assert written == [Generation((), "stop")]
+    rows = [np.array([BOS, 3, 4, EOS], np.int32)]
+    before, after = FlaxTrainer().load(job, "initial").token_logprobs(rows)[0], model.token_logprobs(rows)[0]
+    assert after[2] > math.log(0.9) > before[2]
+    assert after[1] < before[1] - 1
+
+
 @pytest.mark.parametrize("optimizer", ["prodigy", "galore"])
 def test_an_optimizer_that_remembers_the_first_weights_or_empty_arrays_goes_on_to_the_same_bits(make_job, optimizer):
     def made(directory):
@@ -62,8 +93,12 @@ def test_an_optimizer_that_remembers_the_first_weights_or_empty_arrays_goes_on_t
     assert (again.resumed_from, again.weights_sha256) == (4, whole.weights_sha256)
 
 
+TEN_STEPS = {"epochs": 3.25, "learning_rate": 0.5, "warmup_steps": 2, "schedule": "constant"}
+"""Of 12 rows, 4 a step; the same for the tests that follow, so that it is compiled once."""
+
+
 def test_the_result_says_what_was_done(make_job):
-    job = make_job(steps=10)
+    job = make_job(**TEN_STEPS)
     result, progress = train(job)
     block = 4 * 16 * 16 + 3 * 16 * 32 + 2 * 16 + 2 * 8
     assert (result.steps, result.total_steps, result.resumed_from) == (10, 10, None)
@@ -77,7 +112,7 @@ def test_the_result_says_what_was_done(make_job):
 
 
 def test_every_step_has_a_line_of_metrics(make_job):
-    job = make_job(steps=10, learning_rate=0.5, warmup_steps=2, schedule="constant")
+    job = make_job(**TEN_STEPS)
     train(job)
     lines = lines_of(job)
     assert [line.step for line in lines] == list(range(1, 11))
@@ -91,10 +126,9 @@ def test_every_step_has_a_line_of_metrics(make_job):
 
 
 def test_epochs_are_passes_over_the_rows(make_job):
-    job = make_job(epochs=2.5)
-    result, _ = train(job)
-    # 12 rows, 4 a step.
-    assert result.total_steps == result.steps == 8
+    result, _ = train(make_job(**TEN_STEPS))
+    # 9.75, and none is left out.
+    assert result.total_steps == result.steps == 10
 
 
 def test_a_step_of_more_rows_than_there_are_is_refused(make_job):
@@ -122,15 +156,15 @@ def test_a_truncated_run_is_the_beginning_of_the_full_one(make_job):
 
 
 def test_stopping_after_more_steps_than_there_are_truncates_nothing(make_job):
-    result, _ = train(make_job(steps=6, stop_after=99))
-    assert result.steps == result.total_steps == 6
+    result, _ = train(make_job(stop_after=99))
+    assert result.steps == result.total_steps == 20
 
 
 def test_the_size_of_a_dispatch_does_not_change_what_is_learned(make_job):
-    tens, threes = make_job(directory="a", steps_per_dispatch=10), make_job(directory="b", steps_per_dispatch=3)
-    train(tens)
+    fours, threes = make_job(directory="a", steps_per_dispatch=4), make_job(directory="b", steps_per_dispatch=3)
+    train(fours)
     train(threes)
-    assert [line.loss for line in lines_of(tens)] == pytest.approx([line.loss for line in lines_of(threes)], rel=1e-4)
+    assert [line.loss for line in lines_of(fours)] == pytest.approx([line.loss for line in lines_of(threes)], rel=1e-4)
 
 
 def test_the_initial_model_is_what_the_seed_draws(make_job):
@@ -220,7 +254,7 @@ def test_a_checkpoint_whose_metrics_are_lost_is_passed_over(stopped):
 
 
 def test_a_model_is_loaded_without_the_rows_that_it_was_trained_on(make_job):
-    job = make_job(epochs=1)
+    job = make_job(stop_after=4)
     train(job)
     bare = dataclasses.replace(job, rows=Batch.empty())
     prompts = [np.array([BOS, digit], np.int32) for digit in range(3)]
@@ -233,7 +267,7 @@ def test_a_model_is_loaded_without_the_rows_that_it_was_trained_on(make_job):
 
 
 def test_a_damaged_final_checkpoint_is_an_error_with_its_file(make_job):
-    job = make_job(steps=4)
+    job = make_job(stop_after=4)
     train(job)
     final = job.directory / "checkpoint-final"
     (final / "manifest.ocdbt").write_bytes(b"damaged")
@@ -245,7 +279,7 @@ def test_a_damaged_final_checkpoint_is_an_error_with_its_file(make_job):
 
 
 def test_a_final_checkpoint_of_another_model_is_an_error(make_job):
-    job = make_job(steps=4)
+    job = make_job(stop_after=4)
     train(job)
     other = dataclasses.replace(job, model=job.model.model_copy(update={"width": 32}))
     with pytest.raises(ArtifactError, match=r"the run spec wants float32\["):
@@ -281,35 +315,6 @@ def test_a_directory_that_cannot_be_written_is_an_error_with_its_path(make_job):
     job.directory.write_text("in the way")
     with pytest.raises(ArtifactError, match=r"run/metrics\.jsonl: cannot be written"):
         train(job)
-
-
-def with_weights(job, answer, stop, directory):
-    """The same rows with a weight for the digit and one for the <eos> after it."""
-    rows = job.rows
-    weights = np.where(rows.loss_mask, np.where(rows.tokens == EOS, stop, answer), 0).astype(np.float32)
-    rows = dataclasses.replace(rows, loss_weights=weights)
-    return dataclasses.replace(job, rows=rows, directory=job.directory.parent / directory)
-
-
-def test_what_has_no_weight_is_not_learned_and_what_has_some_is(make_job):
-    job = with_weights(make_job(steps=150), 0.0, 0.1, "weighted")
-    train(job)
-    assert lines_of(job)[-1].loss < 0.05
-    model = FlaxTrainer().load(job, "final")
-    written = model.generate([np.array([BOS, 3], np.int32)], GenerationSpec(max_new_tokens=1, rows=1), stop_ids=(EOS,))
-    # The stop is all that it learned: it writes it in place of the digit, which is less likely than before training.
-    assert written == [Generation((), "stop")]
-    rows = [np.array([BOS, 3, 4, EOS], np.int32)]
-    before, after = FlaxTrainer().load(job, "initial").token_logprobs(rows)[0], model.token_logprobs(rows)[0]
-    assert after[2] > math.log(0.9) > before[2]
-    assert after[1] < before[1] - 1
-
-
-def test_one_weight_for_all_is_the_loss_without_weights_at_any_scale(make_job):
-    plain, light = make_job(steps=6), with_weights(make_job(steps=6), 0.01, 0.01, "light")
-    train(plain)
-    train(light)
-    assert [line.loss for line in lines_of(light)] == pytest.approx([line.loss for line in lines_of(plain)], rel=1e-4)
 
 
 def test_weights_that_are_no_numbers_are_refused(make_job):
