@@ -60,6 +60,9 @@ filterwarnings = ["error"]
 
 CONFTEST = "from tunix_eval_template.hooks import *\n"
 
+WORKERS = ("-n", "2")
+"""The options for two workers, with which a session takes seconds longer."""
+
 GATES = """
 [[gates]]
 rule = "at_least"

@@ -1,4 +1,4 @@
-"""What bad input gets: one clear line, exit 1, 2 or 4, no traceback, in one process and under xdist."""
+"""What bad input gets: one clear line, exit 1, 2 or 4, no traceback; one of each kind under xdist too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from projects import RUN_FILE, Project
+from projects import RUN_FILE, WORKERS, Project
 
 RUN_TEST = "def test_run(tunix_run):\n    assert tunix_run.metrics\n"
 CARD_TEST = "def test_card(tunix_scorecard):\n    assert tunix_scorecard['exact'].mean > 0.9\n"
@@ -121,11 +121,11 @@ def test_a_broken_trace_line_is_named(project: Project, line: str, message: str)
     assert not project.manifests()
 
 
-def test_a_trace_longer_than_a_row_is_named_with_both_lengths(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_trace_longer_than_a_row_is_named_with_both_lengths(project: Project) -> None:
     project.write("words.toml", RUN_FILE.replace("row_tokens = 64", "row_tokens = 8"))
     project.test(RUN_TEST)
     check_line(
-        project.run("--tunix-train", *workers),
+        project.run("--tunix-train"),
         r"word-ending-v1: \d+ of \d+ traces are longer than row_tokens = 8 \(first: 'bad' with \d+; longest \d+\); "
         r'raise it, or set truncation = "drop", "left" or "right"',
     )
@@ -184,9 +184,13 @@ def test_a_mistake_in_a_marker_or_fixture_is_one_line(project: Project, body: st
     assert not project.manifests()
 
 
-@pytest.mark.parametrize("strict", [("-o", "addopts="), ("--strict-markers",)], ids=["warnings as errors", "strict"])
+@pytest.mark.parametrize(
+    ("strict", "workers"),
+    [(("-o", "addopts="), ()), (("--strict-markers",), ()), (("--strict-markers",), WORKERS)],
+    ids=["warnings as errors", "strict", "strict-xdist"],
+)
 def test_a_misspelt_marker_gets_a_suggestion_where_pytest_refuses_it(
-    project: Project, workers: tuple[str, ...], strict: tuple[str, ...]
+    project: Project, strict: tuple[str, ...], workers: tuple[str, ...]
 ) -> None:
     project.test("@pytest.mark.tunix_gat('no_worse', 'exact')\ndef test(tunix_run):\n    pass")
     result = project.run(*strict, *workers)
@@ -196,17 +200,17 @@ def test_a_misspelt_marker_gets_a_suggestion_where_pytest_refuses_it(
     assert "Did you mean 'tunix_gate'?" in text
 
 
-def test_a_test_that_names_no_run_file_is_told_how(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_test_that_names_no_run_file_is_told_how(project: Project) -> None:
     project.write("test_bare.py", "def test_bare(tunix_run):\n    pass\n")
     check_line(
-        project.run(*workers),
+        project.run(),
         r'takes tunix_run and names no run file: mark it with @pytest\.mark\.tunix_train\("name\.toml"\)',
     )
 
 
-def test_a_call_in_a_test_body_is_checked_at_the_call(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_call_in_a_test_body_is_checked_at_the_call(project: Project) -> None:
     project.test("def test_body(tunix_train):\n    tunix_train('words.toml', training={'epoch': 2})\n")
-    check_line(project.run("--tunix-train", *workers), r"unknown key 'training\.epoch'\. Did you mean 'epochs'\?")
+    check_line(project.run("--tunix-train"), r"unknown key 'training\.epoch'\. Did you mean 'epochs'\?")
 
 
 def test_two_run_files_of_one_name_are_an_error_that_names_both(project: Project) -> None:
@@ -221,29 +225,25 @@ def test_two_run_files_of_one_name_are_an_error_that_names_both(project: Project
     )
 
 
-def test_a_damaged_checkpoint_is_named_and_only_retrain_trains_again(
-    project: Project, workers: tuple[str, ...]
-) -> None:
+def test_a_damaged_checkpoint_is_named_and_only_retrain_trains_again(project: Project) -> None:
     project.test(RUN_TEST)
     project.run("--tunix-train").assert_outcomes(passed=1)
     (manifest,) = project.manifests()
     (manifest.parent / "checkpoint-final" / "counts.npz").write_bytes(b"damage")
     project.test(CARD_TEST)
     message = r"checkpoint-final/counts\.npz: digest mismatch: found \w{16}, the manifest has \w{16}; .*--tunix-retrain"
-    check_line(project.run("--tunix-train", *workers), message)
-    project.run("--tunix-retrain", *workers).assert_outcomes(passed=1)
-    project.run("--tunix-train", *workers).assert_outcomes(passed=1)
+    check_line(project.run("--tunix-train"), message)
+    project.run("--tunix-retrain").assert_outcomes(passed=1)
+    project.run("--tunix-train").assert_outcomes(passed=1)
 
 
-def test_a_damaged_manifest_is_named(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_damaged_manifest_is_named(project: Project) -> None:
     project.test(RUN_TEST)
     project.run("--tunix-train").assert_outcomes(passed=1)
     (manifest,) = project.manifests()
     manifest.write_text("{")
-    check_line(
-        project.run("--tunix-train", *workers), r"run_manifest\.json: damaged; train the run again with --tunix-retrain"
-    )
-    project.run("--tunix-retrain", *workers).assert_outcomes(passed=1)
+    check_line(project.run("--tunix-train"), r"run_manifest\.json: damaged; train the run again with --tunix-retrain")
+    project.run("--tunix-retrain").assert_outcomes(passed=1)
 
 
 def test_an_artifacts_directory_that_cannot_be_written_is_named(project: Project, workers: tuple[str, ...]) -> None:
@@ -280,17 +280,17 @@ def pytest_runtest_teardown(item):
 """
 
 
-def test_a_full_disk_while_training_is_one_line_and_records_no_run(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_full_disk_while_training_is_one_line_and_records_no_run(project: Project) -> None:
     project.test(RUN_TEST)
     project.write("conftest.py", "from tunix_eval_template.hooks import *\n" + FULL_DISK)
-    result = project.run_apart("--tunix-train", *workers)
+    result = project.run_apart("--tunix-train")
     check_line(result, r"cannot be written: .*; free space or name another directory with --tunix-artifacts=DIR")
     assert not project.manifests()
     project.write("conftest.py", "from tunix_eval_template.hooks import *\n")
-    project.run("--tunix-train", *workers).assert_outcomes(passed=1)
+    project.run("--tunix-train").assert_outcomes(passed=1)
 
 
-def test_two_plugins_that_offer_one_name_are_both_named(project: Project, workers: tuple[str, ...]) -> None:
+def test_two_plugins_that_offer_one_name_are_both_named(project: Project) -> None:
     project.write(
         "conftest.py",
         "from tunix_eval_template.hooks import *\nfrom tunix_eval.data import PlainRenderer\n"
@@ -299,19 +299,19 @@ def test_two_plugins_that_offer_one_name_are_both_named(project: Project, worker
     project.write("words.toml", RUN_FILE.replace('"qa"', '"gemma"'))
     project.test(RUN_TEST)
     message = r"two renderers are named 'gemma': one from tunix-eval, one from conftest\.py; rename one"
-    check_line(project.run("--tunix-train", *workers), message)
+    check_line(project.run("--tunix-train"), message)
 
 
-def test_a_broken_offer_breaks_only_what_it_offers_and_is_named(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_broken_offer_breaks_only_what_it_offers_and_is_named(project: Project) -> None:
     project.write(
         "conftest.py",
         "from tunix_eval_template.hooks import *\ndef pytest_tunix_scorers():\n    raise RuntimeError('no licence')\n",
     )
     project.test(RUN_TEST)
     message = r"no scorer named 'prefix'; known: .*, numeric\.; conftest\.py failed: RuntimeError: no licence"
-    check_line(project.run("--tunix-train", *workers), message)
+    check_line(project.run("--tunix-train"), message)
     project.write("words.toml", RUN_FILE.replace(', "prefix"', ""))
-    project.run("--tunix-train", *workers).assert_outcomes(passed=1)
+    project.run("--tunix-train").assert_outcomes(passed=1)
 
 
 def offering_package(project: Project, name: str, body: str) -> None:
@@ -354,10 +354,10 @@ def test_an_offer_that_exits_is_named_with_what_it_offers(project: Project) -> N
     check_line(project.run("--tunix-plan", "sums.toml"), r"dataset 'words' failed: SystemExit: no licence")
 
 
-def test_a_missing_baseline_fails_before_anything_is_trained_for_it(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_missing_baseline_fails_before_anything_is_trained_for_it(project: Project) -> None:
     project.test(NO_WORSE)
     message = r"baselines/words/word-ending-heldout\.json: no such baseline; .*--tunix-update-baselines"
-    check_line(project.run("--tunix-train", *workers), message)
+    check_line(project.run("--tunix-train"), message)
     assert not project.manifests()
 
 
@@ -376,26 +376,25 @@ def test_a_foreign_or_damaged_baseline_never_passes(project: Project, old: str, 
     check_line(project.run("--tunix-train"), message)
 
 
-def test_an_evaluated_prompt_that_was_trained_on_is_refused(project: Project, workers: tuple[str, ...]) -> None:
+def test_an_evaluated_prompt_that_was_trained_on_is_refused(project: Project) -> None:
     item = {"id": "a", "prompt": "Ending of  BAD", "expected_answer": "ad"}
     project.write("mine.jsonl", json.dumps(item) + "\n")
     project.write("words.toml", RUN_FILE.replace("word-ending-heldout", "mine.jsonl"))
     project.test(CARD_TEST)
-    check_line(
-        project.run("--tunix-train", *workers), r"evalset 'mine': 1 of 1 prompts are in the training set word-ending-v1"
-    )
+    check_line(project.run("--tunix-train"), r"evalset 'mine': 1 of 1 prompts are in the training set word-ending-v1")
     assert not project.manifests()
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
+    ("table", "message", "workers"),
     [
-        ('artifact = "x"', r"unknown key 'artifact'\. Did you mean 'artifacts'\?"),
-        ('device = "gpus"', r"--tunix-device 'gpus': expected auto, cpu, gpu or tpu"),
-        ("artifacts = 3", r"artifacts: .*found 3"),
+        ('artifact = "x"', r"unknown key 'artifact'\. Did you mean 'artifacts'\?", ()),
+        ('device = "gpus"', r"--tunix-device 'gpus': expected auto, cpu, gpu or tpu", ()),
+        ("artifacts = 3", r"artifacts: .*found 3", ()),
+        ("artifacts = 3", r"artifacts: .*found 3", WORKERS),
     ],
 )
-def test_a_wrong_setting_is_a_usage_error(project: Project, workers: tuple[str, ...], table: str, message: str) -> None:
+def test_a_wrong_setting_is_a_usage_error(project: Project, table: str, message: str, workers: tuple[str, ...]) -> None:
     text = (project.path / "pyproject.toml").read_text()
     project.write("pyproject.toml", f"{text}\n[tool.tunix_eval]\n{table}\n")
     project.test(RUN_TEST)
@@ -403,15 +402,16 @@ def test_a_wrong_setting_is_a_usage_error(project: Project, workers: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    ("request_", "message"),
+    ("request_", "message", "workers"),
     [
-        ("gpux", r"--tunix-device 'gpux': expected auto, cpu, gpu or tpu"),
-        ("cpu:1", r"--tunix-device 'cpu:1': expected"),
-        ("tpu", r"--tunix-device tpu: not there; available: cpu \(.*\)\."),
+        ("gpux", r"--tunix-device 'gpux': expected auto, cpu, gpu or tpu", ()),
+        ("cpu:1", r"--tunix-device 'cpu:1': expected", ()),
+        ("tpu", r"--tunix-device tpu: not there; available: cpu \(.*\)\.", ()),
+        ("tpu", r"--tunix-device tpu: not there; available: cpu \(.*\)\.", WORKERS),
     ],
 )
 def test_a_device_that_is_not_there_is_a_usage_error_that_lists_what_is(
-    project: Project, workers: tuple[str, ...], request_: str, message: str
+    project: Project, request_: str, message: str, workers: tuple[str, ...]
 ) -> None:
     project.test(RUN_TEST)
     check_line(project.run("--tunix-device", request_, *workers), message, pytest.ExitCode.USAGE_ERROR)

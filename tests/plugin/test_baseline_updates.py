@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from projects import RUN_FILE, Project
+from projects import RUN_FILE, WORKERS, Project
 
 UPDATE = ("--tunix-train", "--tunix-update-baselines")
 BASELINE = Path("baselines/words/word-ending-heldout.json")
@@ -42,7 +42,7 @@ def served(project: Project, reply: str = "So {n} and {n} are {m}, I think.", co
 # ------------------------------------------------------------------------------------------- how many runs it holds
 
 
-def test_a_first_baseline_has_five_runs_and_says_so_before(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_first_baseline_has_five_runs_and_says_so_before(project: Project) -> None:
     project.test(GATE)
     result = follow(project, project.run("--tunix-train"))
     result.assert_outcomes(passed=1)
@@ -51,12 +51,12 @@ def test_a_first_baseline_has_five_runs_and_says_so_before(project: Project, wor
     project.write("words.toml", RUN_FILE.replace("order = 8", "order = 7"))
     plan = project.run(*UPDATE, "--tunix-plan", "--tunix-baseline-runs", "1")
     plan.stdout.fnmatch_lines(["  baseline  words on word-ending-heldout: 1 run (seed 0), 1 to train, about 0:0? *"])
-    project.run(*UPDATE, *workers).assert_outcomes(passed=1)
+    project.run(*UPDATE).assert_outcomes(passed=1)
     assert seeds(project) == [0, 1, 2, 3, 4]
     assert len(project.manifests()) == 10
 
 
-def test_the_plan_of_a_first_baseline_says_seeds_and_the_choice(project: Project, workers: tuple[str, ...]) -> None:
+def test_the_plan_of_a_first_baseline_says_seeds_and_the_choice(project: Project) -> None:
     project.test(GATE)
     result = project.run(*UPDATE, "--tunix-max-steps", "3", "--tunix-plan")
     result.stdout.no_fnmatch_line("*baseline  words*")
@@ -64,7 +64,7 @@ def test_the_plan_of_a_first_baseline_says_seeds_and_the_choice(project: Project
         "  baseline  words on word-ending-heldout: 5 runs (seeds 0 to 4), 5 to train; --tunix-baseline-runs 1 makes it*"
     )
     project.run(*UPDATE, "--tunix-plan").stdout.fnmatch_lines(["tunix-eval: 5 runs to train, *", said])
-    result = project.run(*UPDATE, *workers)
+    result = project.run(*UPDATE)
     result.stdout.fnmatch_lines(["tunix-eval: 5 runs to train, *", said])
 
 
@@ -104,10 +104,10 @@ def test_a_missing_baseline_of_predictions_is_made_as_the_message_says(project: 
 # -------------------------------------------------------------------------------------------- replies without answers
 
 
-def test_replies_without_an_answer_make_no_baseline(project: Project, workers: tuple[str, ...]) -> None:
+def test_replies_without_an_answer_make_no_baseline(project: Project) -> None:
     served(project)
     project.write("served.toml", f"{SERVED}answer = 'hashes'\n{NO_WORSE}")
-    result = project.run("--tunix-update-baselines", *workers)
+    result = project.run("--tunix-update-baselines")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -147,24 +147,34 @@ def test_a_trained_run_without_answers_makes_no_baseline(project: Project) -> No
 # ------------------------------------------------------------------------------------------ writes that are asked
 
 
+DESELECTED = (
+    GATE + "def test_card(tunix_scorecard):\n    pass\n",
+    ("--tunix-train", "-k", "card"),
+    {"errors": 1, "deselected": 1},
+)
+
+
 @pytest.mark.parametrize(
-    ("tests", "options", "outcomes"),
+    ("tests", "options", "outcomes", "workers"),
     [
-        ("def test_card(tunix_scorecard):\n    pass\n", ("--tunix-train",), {"errors": 1}),
+        ("def test_card(tunix_scorecard):\n    pass\n", ("--tunix-train",), {"errors": 1}, ()),
         (
             GATE.replace("'no_worse', metric='exact'", "'at_least', metric='exact', value=0.5"),
             ("--tunix-train",),
             {"errors": 1},
+            (),
         ),
-        (
-            GATE + "def test_card(tunix_scorecard):\n    pass\n",
-            ("--tunix-train", "-k", "card"),
-            {"errors": 1, "deselected": 1},
-        ),
-        (GATE, (), {"skipped": 1}),
-        ("def test_other():\n    pass\n", ("--tunix-train",), {"passed": 1}),
+        (*DESELECTED, ()),
+        (*DESELECTED, WORKERS),
+        (GATE, (), {"skipped": 1}, ()),
+        (GATE, (), {"skipped": 1}, WORKERS),
+        ("def test_other():\n    pass\n", ("--tunix-train",), {"passed": 1}, ()),
+        ("def test_other():\n    pass\n", ("--tunix-train",), {"passed": 1}, WORKERS),
     ],
-    ids=["no-gate", "other-rule", "deselected", "skipped", "other-tests"],
+    ids=[
+        *("no-gate", "other-rule", "deselected", "deselected-xdist"),
+        *("skipped", "skipped-xdist", "other-tests", "other-tests-xdist"),
+    ],
 )
 def test_an_update_that_writes_nothing_is_red(
     project: Project, tests: str, options: tuple[str, ...], outcomes: dict[str, int], workers: tuple[str, ...]

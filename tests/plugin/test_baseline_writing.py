@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from projects import RUN_FILE, Project
+from projects import RUN_FILE, WORKERS, Project
 
 UPDATE = ("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1")
 TWO_GATES = """
@@ -34,7 +34,14 @@ def baseline(project: Project) -> dict[str, object]:
     return dict(json.loads((project.path / BASELINE).read_text()))
 
 
-@pytest.mark.parametrize("selection", [("-k", "no_worse"), ("--deselect", "test_words.py::test_at_least")])
+@pytest.mark.parametrize(
+    ("selection", "workers"),
+    [
+        (("-k", "no_worse"), ()),
+        (("-k", "no_worse"), WORKERS),
+        (("--deselect", "test_words.py::test_at_least"), ()),
+    ],
+)
 def test_a_baseline_is_not_written_where_a_gate_of_its_run_is_deselected(
     gated: Project, selection: tuple[str, ...], workers: tuple[str, ...]
 ) -> None:
@@ -98,17 +105,15 @@ def named(ids: list[str]) -> list[str]:
     return [word for run_id in ids for word in ("--tunix-run", run_id)]
 
 
-def test_a_baseline_is_made_from_named_runs_without_training(
-    gated: Project, seeds: list[str], workers: tuple[str, ...]
-) -> None:
-    result = gated.run("--tunix-update-baselines", *named([one[:6] for one in seeds]), *workers)
+def test_a_baseline_is_made_from_named_runs_without_training(gated: Project, seeds: list[str]) -> None:
+    result = gated.run("--tunix-update-baselines", *named([one[:6] for one in seeds]))
     result.assert_outcomes(passed=3)
     assert [run["run_id"] for run in baseline(gated)["runs"]] == seeds
     assert len(gated.manifests()) == 3
 
 
-def test_the_best_of_several_is_no_baseline(gated: Project, seeds: list[str], workers: tuple[str, ...]) -> None:
-    result = gated.run("--tunix-update-baselines", *named(seeds[1:2]), *workers)
+def test_the_best_of_several_is_no_baseline(gated: Project, seeds: list[str]) -> None:
+    result = gated.run("--tunix-update-baselines", *named(seeds[1:2]))
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(
         ["--tunix-run: 1 of 3 runs of 'words' that were judged on word-ending-heldout are named; the best of several*"]
@@ -233,20 +238,18 @@ def test_a_correction_is_over_all_gates_of_the_file_whichever_are_selected(
         ('rule = "at_least"\nmetric = "exact"\nvalue = 90', "words/exact: value 90 is on the wrong scale: *"),
     ],
 )
-def test_a_figure_on_the_wrong_scale_is_refused_before_training(
-    project: Project, gate: str, message: str, workers: tuple[str, ...]
-) -> None:
+def test_a_figure_on_the_wrong_scale_is_refused_before_training(project: Project, gate: str, message: str) -> None:
     project.write("words.toml", f"{RUN_FILE}\n[[gates]]\n{gate}\n")
-    result = project.run("--tunix-train", "words.toml", "-k", "gate", *workers)
+    result = project.run("--tunix-train", "words.toml", "-k", "gate")
     assert result.parseoutcomes()["errors"] == 1
     result.stdout.fnmatch_lines([message])
     assert not project.manifests()
 
 
-def test_gates_of_a_run_file_that_nothing_decides_are_named(project: Project, workers: tuple[str, ...]) -> None:
+def test_gates_of_a_run_file_that_nothing_decides_are_named(project: Project) -> None:
     project.write("words.toml", RUN_FILE + FOUR_GATES)
     project.test("def test_card(tunix_scorecard):\n    pass\n")
-    result = project.run("--tunix-train", *workers)
+    result = project.run("--tunix-train")
     text = " ".join(line.strip() for line in result.stdout.lines)
     assert (
         "words.toml: its [[gates]] no_worse(exact), no_worse(prefix), max_drop(exact), non_inferior(exact) are" in text

@@ -91,8 +91,8 @@ def test_the_first_step_or_weight_that_differs_is_named(marked: Project, trainer
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_without_leave_to_train_it_is_skipped_with_the_reason(marked: Project, workers: tuple[str, ...]) -> None:
-    result = marked.run_apart("-rs", *workers)
+def test_without_leave_to_train_it_is_skipped_with_the_reason(marked: Project) -> None:
+    result = marked.run("-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*trains 'words' twice; do it with: pytest --tunix-train"])
 

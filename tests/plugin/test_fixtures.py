@@ -1,4 +1,4 @@
-"""Every fixture, and the markers that steer it, in one process and under xdist."""
+"""Every fixture, and the markers that steer it."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def test_session(tunix_session):
 """
 
 
-def test_data_fixtures_show_each_stage(project: Project, workers: tuple[str, ...]) -> None:
+def test_data_fixtures_show_each_stage(project: Project) -> None:
     project.test(DATA_TESTS)
-    project.run(*workers).assert_outcomes(passed=9)
+    project.run().assert_outcomes(passed=9)
     assert not (project.path / "artifacts").exists()
 
 
@@ -147,16 +147,16 @@ def test_cases_need_an_evalset_and_say_so_at_collection(project: Project, worker
     assert "Traceback" not in text
 
 
-def test_a_device_that_a_test_needs_and_the_session_lacks_skips_it(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_device_that_a_test_needs_and_the_session_lacks_skips_it(project: Project) -> None:
     project.test(
         "@pytest.mark.tunix_device('gpu')\ndef test_gpu(tunix_device):\n    pass\n"
         "@pytest.mark.tunix_device('cpu', min_count=4)\ndef test_four(tunix_device):\n    pass\n"
         "@pytest.mark.tunix_device('cpu')\ndef test_cpu(tunix_device):\n    pass\n"
     )
-    result = project.run("-rs", *workers)
+    result = project.run("-rs")
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines_random(["*needs 1 of gpu; the session has 1 of cpu", "*needs 4 of cpu; *"])
-    project.run_apart("--tunix-host-devices", "4", *workers).assert_outcomes(passed=2, skipped=1)
+    project.run_apart("--tunix-host-devices", "4").assert_outcomes(passed=2, skipped=1)
 
 
 SNAPSHOT_TEST = """
@@ -167,16 +167,16 @@ def test_format(tunix_sequences, tunix_snapshot):
 """
 
 
-def test_a_snapshot_shows_turns_ids_and_supervised_spans(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_snapshot_shows_turns_ids_and_supervised_spans(project: Project) -> None:
     project.test(SNAPSHOT_TEST)
     project.run().assert_outcomes(failed=1)
-    project.run("--snapshot-update", *workers).assert_outcomes(passed=1)
+    project.run("--snapshot-update").assert_outcomes(passed=1)
     text = (project.path / "__snapshots__" / "test_words.ambr").read_text()
     assert "trace bad: " in text
     assert re.search(r"^  \d \+ <eos>\n  ids\n  1 ", text, re.M)
-    project.run(*workers).assert_outcomes(passed=1)
+    project.run().assert_outcomes(passed=1)
     project.write("words.toml", RUN_FILE.replace('renderer = "qa"', 'renderer = "qa"\nstyle = "none"'))
-    changed = project.run(*workers)
+    changed = project.run()
     changed.assert_outcomes(failed=1)
 
 

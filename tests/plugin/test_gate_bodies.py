@@ -32,8 +32,8 @@ def ruled(project: Project) -> Project:
     return project
 
 
-def test_every_rule_can_be_called_and_is_reported(ruled: Project, workers: tuple[str, ...]) -> None:
-    result = ruled.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1", *workers)
+def test_every_rule_can_be_called_and_is_reported(ruled: Project) -> None:
+    result = ruled.run("--tunix-train", "--tunix-update-baselines", "--tunix-baseline-runs", "1")
     result.assert_outcomes(passed=2)
     (path,) = ruled.path.glob("artifacts/sessions/*/verdicts.json")
     verdicts = json.loads(path.read_text())["verdicts"]

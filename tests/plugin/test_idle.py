@@ -50,10 +50,10 @@ def test_without_the_plugin_other_tests_run_untouched(project: Project, workers:
     project.run_apart("-p", "no:tunix_eval", *workers).assert_outcomes(passed=1)
 
 
-def test_other_tests_beside_ours_run_untouched(project: Project, workers: tuple[str, ...]) -> None:
+def test_other_tests_beside_ours_run_untouched(project: Project) -> None:
     project.test("def test_run(tunix_run):\n    pass\n")
     project.write("test_other.py", "def test_other():\n    assert True\n")
-    project.run_apart(*workers).assert_outcomes(passed=1, skipped=1)
+    project.run_apart().assert_outcomes(passed=1, skipped=1)
 
 
 def test_jax_that_woke_too_early_is_said(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Every option, in one process and under xdist."""
+"""Every option, and under xdist those that workers hear of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from projects import Project
+from projects import WORKERS, Project
 
 RUN_TEST = "def test_run(tunix_run):\n    assert tunix_run.metrics\n"
 GATE_TEST = """
@@ -16,14 +16,14 @@ def test_gate(tunix_gate):
 """
 
 
-def test_a_run_that_is_missing_is_trained_once_and_then_reused(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_run_that_is_missing_is_trained_once_and_then_reused(project: Project) -> None:
     project.test(RUN_TEST + "def test_again(tunix_run):\n    assert tunix_run.manifest.steps == 22\n")
-    first = project.run("--tunix-train", *workers)
+    first = project.run("--tunix-train")
     first.assert_outcomes(passed=2)
     first.stdout.fnmatch_lines(["tunix-eval: 1 run to train, 22 steps; 0 reused; 0 evalsets; 0 gates"])
     (manifest,) = project.manifests()
     before = manifest.stat().st_mtime_ns
-    second = project.run(*workers)
+    second = project.run()
     second.assert_outcomes(passed=2)
     second.stdout.fnmatch_lines(["tunix-eval: 0 runs to train; 1 reused; 0 evalsets; 0 gates", "*reused"])
     assert manifest.stat().st_mtime_ns == before
@@ -113,11 +113,9 @@ def test_a_seed_makes_another_run_of_the_same_name(project: Project) -> None:
     assert len(project.manifests()) == 2
 
 
-def test_a_truncated_run_is_never_the_full_one_and_its_gates_are_skipped(
-    project: Project, workers: tuple[str, ...]
-) -> None:
+def test_a_truncated_run_is_never_the_full_one_and_its_gates_are_skipped(project: Project) -> None:
     project.test(RUN_TEST + GATE_TEST)
-    result = project.run("--tunix-train", "--tunix-max-steps", "2", "-rs", *workers)
+    result = project.run("--tunix-train", "--tunix-max-steps", "2", "-rs")
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(
         ["*run 'words' stopped at 2 of 22 steps (--tunix-max-steps); a truncated run is not gated*"]
@@ -125,7 +123,7 @@ def test_a_truncated_run_is_never_the_full_one_and_its_gates_are_skipped(
     (manifest,) = project.manifests()
     recorded = json.loads(manifest.read_text())
     assert (recorded["steps"], recorded["total_steps"], recorded["status"]) == (2, 22, "truncated")
-    full = project.run("--tunix-train", *workers)
+    full = project.run("--tunix-train")
     full.assert_outcomes(passed=2)
     full.stdout.fnmatch_lines(["tunix-eval: 1 run to train, 22 steps; 0 reused*"])
 
@@ -154,9 +152,9 @@ def test_a_mistake_that_tests_share_is_planned_once_with_their_number(project: P
     result.stdout.fnmatch_lines(["*4 tests that cannot run"])
 
 
-def test_artifacts_go_where_the_option_says(project: Project, workers: tuple[str, ...]) -> None:
+def test_artifacts_go_where_the_option_says(project: Project) -> None:
     project.test(RUN_TEST)
-    project.run("--tunix-train", "--tunix-artifacts=elsewhere/deep", *workers).assert_outcomes(passed=1)
+    project.run("--tunix-train", "--tunix-artifacts=elsewhere/deep").assert_outcomes(passed=1)
     assert len(list(project.path.glob("elsewhere/deep/runs/*/run_manifest.json"))) == 1
     assert not (project.path / "artifacts").exists()
 
@@ -191,48 +189,58 @@ def test_update_baselines_writes_k_seeds_and_leaves_an_unchanged_file_alone(
     again.assert_outcomes(passed=1)
     again.stdout.no_fnmatch_line("*wrote *")
     assert path.stat().st_mtime_ns == before
-    project.run("--tunix-train", *workers).assert_outcomes(passed=1)
+    project.run("--tunix-train").assert_outcomes(passed=1)
 
 
-def test_require_turns_a_skipped_gate_red_and_leaves_other_skips(project: Project, workers: tuple[str, ...]) -> None:
+def test_require_turns_a_skipped_gate_red_and_leaves_other_skips(project: Project) -> None:
     project.test(RUN_TEST + GATE_TEST)
-    missing = project.run("--tunix-require", *workers)
+    missing = project.run("--tunix-require")
     missing.assert_outcomes(skipped=1, errors=1)
     missing.stdout.fnmatch_lines(["*is not recorded*(--tunix-require: a gate may not be skipped)*"])
-    truncated = project.run("--tunix-require", "--tunix-train", "--tunix-max-steps", "2", *workers)
+    truncated = project.run("--tunix-require", "--tunix-train", "--tunix-max-steps", "2")
     truncated.assert_outcomes(passed=1, failed=1)
 
 
-@pytest.mark.parametrize(
-    ("mark", "body", "why"),
-    [
-        ("@pytest.mark.skip(reason='later')\n", "tunix_gate.check()", "later"),
-        ("@pytest.mark.parametrize('n', [])\n", "tunix_gate.check()", "got empty parameter set for (n)"),
-        ("", "pytest.skip('not today')", "not today"),
-    ],
-    ids=["mark", "no-parameters", "body"],
-)
-def test_require_refuses_what_a_test_skips_itself(
-    project: Project, mark: str, body: str, why: str, workers: tuple[str, ...]
-) -> None:
-    gate = GATE_TEST.replace("(tunix_gate)", "(tunix_gate, n=0)").replace("n=0", "n" if "n'" in mark else "n=0")
-    project.test(
-        mark
-        + gate.lstrip().replace("tunix_gate.check()", body)
-        + "@pytest.mark.skip\ndef test_other():\n    pass\n"
-        + "@pytest.mark.xfail(reason='known')\ndef test_known(tunix_gate):\n    tunix_gate.at_least('exact', 1.0)\n"
-        + RUN_TEST
-    )
-    free = project.run("--tunix-train", *workers)
-    free.assert_outcomes(passed=1, skipped=2, xpassed=1)
-    bound = project.run("--tunix-require", *workers).parseoutcomes()
-    assert (bound.get("failed", 0) + bound.get("errors", 0), bound["skipped"], bound["passed"]) == (1, 1, 1)
-    project.run("--tunix-require", *workers).stdout.fnmatch_lines([f"*{why} (--tunix-require: a gate may not be*"])
+SKIPPED_GATES = """
+marked = pytest.mark.tunix_gate("at_least", metric="exact", value=0.9)
+
+@pytest.mark.skip(reason="later")
+@marked
+def test_marked(tunix_gate):
+    tunix_gate.check()
+
+@pytest.mark.parametrize("n", [])
+@marked
+def test_empty(tunix_gate, n):
+    tunix_gate.check()
+
+@marked
+def test_body(tunix_gate):
+    pytest.skip("not today")
+
+@pytest.mark.skip
+def test_other():
+    pass
+
+@pytest.mark.xfail(reason="known")
+def test_known(tunix_gate):
+    tunix_gate.at_least("exact", 1.0)
+"""
 
 
-def test_off_skips_every_test_of_ours_and_runs_the_others(project: Project, workers: tuple[str, ...]) -> None:
+def test_require_refuses_what_tests_skip_themselves(project: Project, workers: tuple[str, ...]) -> None:
+    project.test(SKIPPED_GATES + RUN_TEST)
+    project.run("--tunix-train").assert_outcomes(passed=1, skipped=4, xpassed=1)
+    bound = project.run("--tunix-require", *workers)
+    found = bound.parseoutcomes()
+    assert (found.get("failed", 0) + found.get("errors", 0), found["skipped"], found["passed"]) == (3, 1, 1)
+    for why in ("later", "got empty parameter set for (n)", "not today"):
+        bound.stdout.fnmatch_lines([f"*{why} (--tunix-require: a gate may not be*"])
+
+
+def test_off_skips_every_test_of_ours_and_runs_the_others(project: Project) -> None:
     project.test(RUN_TEST + GATE_TEST + "def test_case(tunix_case):\n    pass\ndef test_other():\n    pass\n")
-    result = project.run("--tunix-off", "--tunix-train", "-rs", *workers)
+    result = project.run("--tunix-off", "--tunix-train", "-rs")
     result.assert_outcomes(passed=1, skipped=3)
     result.stdout.fnmatch_lines(["SKIPPED*--tunix-off"])
     assert not (project.path / "artifacts").exists()
@@ -246,11 +254,16 @@ def test_collect_only_trains_nothing(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "meant"),
-    [("--tunix-trian", "--tunix-train"), ("--tunix-max-step=3", "--tunix-max-steps"), ("--tunix_seed", "--tunix-seed")],
+    ("argument", "meant", "workers"),
+    [
+        ("--tunix-trian", "--tunix-train", ()),
+        ("--tunix-trian", "--tunix-train", WORKERS),
+        ("--tunix-max-step=3", "--tunix-max-steps", ()),
+        ("--tunix_seed", "--tunix-seed", ()),
+    ],
 )
 def test_a_misspelt_option_gets_a_suggestion(
-    project: Project, workers: tuple[str, ...], argument: str, meant: str
+    project: Project, argument: str, meant: str, workers: tuple[str, ...]
 ) -> None:
     result = project.run(argument, *workers)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

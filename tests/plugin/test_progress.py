@@ -72,8 +72,8 @@ def test_a_line_says_step_loss_rate_and_time_left_although_pytest_captures(
     assert not list(training.path.glob("artifacts/sessions/*/progress"))
 
 
-def test_quiet_shows_no_progress(training: Project, workers: tuple[str, ...]) -> None:
-    result = training.run_apart("--tunix-train", "-q", *workers)
+def test_quiet_shows_no_progress(training: Project) -> None:
+    result = training.run_apart("--tunix-train", "-q")
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*training words*")
     assert not list(training.path.glob("artifacts/sessions/*/progress"))

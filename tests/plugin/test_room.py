@@ -37,13 +37,13 @@ def test_a_training_that_needs_more_memory_than_there_is_names_what_would_help(p
     )
 
 
-def test_a_mesh_of_more_devices_than_there_are_ends_the_session(project: Project, workers: tuple[str, ...]) -> None:
-    result = project.run_apart("--tunix-mesh", "data=4", *workers)
+def test_a_mesh_of_more_devices_than_there_are_ends_the_session(project: Project) -> None:
+    result = project.run_apart("--tunix-mesh", "data=4")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         ["ERROR: --tunix-mesh data=4: there is 1 of cpu; --tunix-host-devices 4 shows JAX so many"]
     )
-    result = project.run_apart("--tunix-mesh", "data=3", "--tunix-host-devices", "4", *workers)
+    result = project.run_apart("--tunix-mesh", "data=3", "--tunix-host-devices", "4")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --tunix-mesh data=3: there are 4 of cpu, which 3 does not divide; *"])
 

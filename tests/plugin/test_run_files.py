@@ -16,7 +16,7 @@ def test_a_named_run_file_is_collected_as_items(project: Project, workers: tuple
     result.assert_outcomes(passed=6)
     for name in ("data", "format", "train", "eval[[]word-ending-heldout[]]", "gate[[]at_least-exact[]]"):
         result.stdout.fnmatch_lines_random([f"*words.toml::{name}*"])
-    project.run("words.toml", *workers).assert_outcomes(passed=6)
+    project.run("words.toml").assert_outcomes(passed=6)
 
 
 def test_without_train_what_needs_a_run_is_skipped(project: Project) -> None:
@@ -25,9 +25,9 @@ def test_without_train_what_needs_a_run_is_skipped(project: Project) -> None:
     result.assert_outcomes(passed=2, skipped=3)
 
 
-def test_a_gate_that_fails_fails_its_item_with_a_reason(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_gate_that_fails_fails_its_item_with_a_reason(project: Project) -> None:
     project.write("words.toml", RUN_FILE + GATES.replace("at_least", "at_most").replace("0.9", "0.5"))
-    result = project.run("--tunix-train", "words.toml", *workers)
+    result = project.run("--tunix-train", "words.toml")
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(
         ["words/exact: 1.000 over 70 items (95% interval 0.948 to 1.000), at most 0.5 was asked for"]
@@ -40,10 +40,10 @@ def test_two_gates_of_one_rule_have_names_of_their_own(project: Project) -> None
     result.stdout.fnmatch_lines(["words.toml::gate[[]at_least-exact[]]", "words.toml::gate[[]at_least-exact-2[]]"])
 
 
-def test_a_gate_may_compare_with_another_run_file(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_gate_may_compare_with_another_run_file(project: Project) -> None:
     project.write("short.toml", RUN_FILE.replace('"words"', '"short"').replace("order = 8", "order = 1"))
     project.write("words.toml", RUN_FILE + '\n[[gates]]\nrule = "better"\nmetric = "exact"\nthan = "short.toml"\n')
-    result = project.run("--tunix-train", "words.toml", *workers)
+    result = project.run("--tunix-train", "words.toml")
     result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(["tunix-eval: 2 runs to train, 44 steps; 0 reused; 1 evalset; 1 gate"])
 
@@ -54,9 +54,9 @@ def test_run_files_are_collected_where_the_ini_option_says(project: Project) -> 
     result.stdout.fnmatch_lines(["words.toml::data"])
 
 
-def test_a_toml_file_that_is_no_run_file_is_refused_in_one_line(project: Project, workers: tuple[str, ...]) -> None:
+def test_a_toml_file_that_is_no_run_file_is_refused_in_one_line(project: Project) -> None:
     project.write("other.toml", "[tool]\n")
-    result = project.run("other.toml", *workers)
+    result = project.run("other.toml")
     text = result.stdout.str() + result.stderr.str()
     assert result.ret in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.TESTS_FAILED}
     assert "other.toml: 'name' is missing" in text

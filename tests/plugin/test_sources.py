@@ -61,7 +61,7 @@ def records(project: Project) -> Path:
 
 def test_a_predictions_file_is_scored_and_gated_without_training(served: Project, workers: tuple[str, ...]) -> None:
     served.write("served.toml", PREDICTIONS + NO_WORSE)
-    served.run("--tunix-update-baselines", "served.toml", *workers).assert_outcomes(passed=2)
+    served.run("--tunix-update-baselines", "served.toml").assert_outcomes(passed=2)
     served.write("preds.jsonl", predictions(wrong=12))
     result = served.run("served.toml", *workers)
     result.assert_outcomes(passed=1, failed=1)
@@ -83,14 +83,14 @@ def test_the_session_says_which_keys_were_taken(served: Project) -> None:
     served.run("served.toml").stdout.fnmatch_lines(["note: preds.jsonl: ids from 'id', texts from 'prediction'"])
 
 
-def test_the_marker_needs_no_run_file(served: Project, workers: tuple[str, ...]) -> None:
+def test_the_marker_needs_no_run_file(served: Project) -> None:
     marked(
         served,
         CASES + '\n@pytest.mark.tunix_evalset("sums.jsonl")\ndef test_card(tunix_scorecard, tunix_completions):\n'
         '    assert tunix_scorecard["exact"].mean == 0.9\n    assert len(tunix_completions) == 20\n',
     )
     served.write("preds.jsonl", predictions(wrong=2))
-    result = served.run("test_served.py", *workers)
+    result = served.run("test_served.py")
     result.assert_outcomes(passed=19, failed=2)
     result.stdout.fnmatch_lines(["*tunix-eval: 0 runs to train; 0 reused; 1 other source; 1 evalset; 0 gates*"])
 
@@ -111,11 +111,11 @@ def test_the_marker_needs_no_run_file(served: Project, workers: tuple[str, ...])
     ids=["half-missing", "unknown-id", "twice", "torn", "other-keys", "empty"],
 )
 def test_a_predictions_file_that_does_not_fit_is_one_line_before_anything_runs(
-    served: Project, text: str, message: str, workers: tuple[str, ...]
+    served: Project, text: str, message: str
 ) -> None:
     served.write("preds.jsonl", text)
     served.write("served.toml", PREDICTIONS + NO_WORSE)
-    result = served.run("--tunix-update-baselines", "served.toml", *workers)
+    result = served.run("--tunix-update-baselines", "served.toml")
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines([message])
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -227,10 +227,10 @@ def test_a_checkpoint_is_named_by_its_id_too(trained: Project) -> None:
     ],
 )
 def test_a_checkpoint_under_another_format_is_refused_by_name(
-    trained: Project, keys: dict[str, str], message: str, workers: tuple[str, ...]
+    trained: Project, keys: dict[str, str], message: str
 ) -> None:
     trained.write("shipped.toml", checkpoint(**keys))
-    result = trained.run("shipped.toml", *workers)
+    result = trained.run("shipped.toml")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([message])
 
@@ -274,10 +274,10 @@ def test_case(tunix_case):
 """
 
 
-def test_repeats_are_drawn_apart_and_scored_together(project: Project, workers: tuple[str, ...]) -> None:
+def test_repeats_are_drawn_apart_and_scored_together(project: Project) -> None:
     project.write("words.toml", SAMPLED)
     project.test(REPEATS)
-    project.run("--tunix-train", *workers).assert_outcomes(passed=71)
+    project.run("--tunix-train").assert_outcomes(passed=71)
     (path,) = project.path.glob("artifacts/runs/*/eval_after.word-ending-heldout.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == 280
@@ -295,14 +295,14 @@ def test_greedy_repeats_are_refused(project: Project) -> None:
     assert not project.manifests()
 
 
-def test_answer_nll_judges_the_expected_answer(project: Project, workers: tuple[str, ...]) -> None:
+def test_answer_nll_judges_the_expected_answer(project: Project) -> None:
     project.write("words.toml", RUN_FILE.replace('"prefix"', '"answer_nll"'))
     project.test(
         '@pytest.mark.tunix_evalset("word-ending-heldout")\ndef test_card(tunix_scorecard, tunix_completions):\n'
         '    nll = tunix_scorecard["answer_nll"]\n    assert nll.lower_is_better and 0 < nll.mean < 5\n'
         "    assert all(one.answer_logprobs and max(one.answer_logprobs) <= 0 for one in tunix_completions)\n"
     )
-    project.run("--tunix-train", *workers).assert_outcomes(passed=1)
+    project.run("--tunix-train").assert_outcomes(passed=1)
 
 
 def test_a_file_that_is_judged_in_two_ways_needs_two_names(served: Project, workers: tuple[str, ...]) -> None:
@@ -314,7 +314,7 @@ def test_a_file_that_is_judged_in_two_ways_needs_two_names(served: Project, work
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["preds.jsonl: is judged in two ways under the name 'preds' (answer differ)*"])
     marked(served, body.format(mark.format(', name="whole"')))
-    served.run("test_served.py", *workers).assert_outcomes(passed=2)
+    served.run("test_served.py").assert_outcomes(passed=2)
     assert {path.parent.name for path in served.path.glob("artifacts/runs/*/as/*/scorecard.sums.json")} == {
         "preds",
         "whole",
@@ -350,7 +350,7 @@ def test_a_case_that_failed_shows_what_was_asked_and_written(served: Project, wo
     result.stdout.fnmatch_lines(["*  exact *20 *0.950*"])
 
 
-def test_a_case_whose_completions_cannot_be_had_fails_in_one_line(trained: Project, workers: tuple[str, ...]) -> None:
+def test_a_case_whose_completions_cannot_be_had_fails_in_one_line(trained: Project) -> None:
     weights = trained.path / "elsewhere/run/checkpoint-final/counts.npz"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     trained.write("shipped.toml", checkpoint())
@@ -359,7 +359,7 @@ def test_a_case_whose_completions_cannot_be_had_fails_in_one_line(trained: Proje
         'import pytest\n@pytest.mark.tunix_train("shipped.toml")\n@pytest.mark.tunix_evalset("word-ending-heldout")\n'
         "def test_case(tunix_case):\n    assert tunix_case.score('exact') == 1\n",
     )
-    result = trained.run("test_shipped.py", "--tunix-artifacts=other", "-k", "bab", *workers)
-    result.assert_outcomes(failed=1, deselected=0 if workers else 69)
+    result = trained.run("test_shipped.py", "--tunix-artifacts=other", "-k", "bab")
+    result.assert_outcomes(failed=1, deselected=69)
     result.stdout.fnmatch_lines(["*counts.npz: digest mismatch*"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")

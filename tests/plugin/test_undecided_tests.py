@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from projects import GATES, RUN_FILE, Project
+from projects import GATES, RUN_FILE, WORKERS, Project
 
 GATE = "@pytest.mark.tunix_gate('at_least', metric='exact', value=0.5)\n"
 
@@ -23,9 +23,9 @@ GATE = "@pytest.mark.tunix_gate('at_least', metric='exact', value=0.5)\n"
     ],
     ids=["evalset", "source", "renderer"],
 )
-def test_two_markers_of_one_kind_are_refused(project: Project, marks: str, said: str, workers: tuple[str, ...]) -> None:
+def test_two_markers_of_one_kind_are_refused(project: Project, marks: str, said: str) -> None:
     project.test(f"{GATE}{marks}def test_two(tunix_gate, tunix_renderer):\n    tunix_gate.check()\n")
-    result = project.run("--tunix-train", *workers)
+    result = project.run("--tunix-train")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([said])
     assert not project.manifests()
@@ -41,13 +41,13 @@ def test_a_function_may_replace_what_its_module_says(project: Project) -> None:
 
 
 @pytest.mark.parametrize("body", ["pass", "assert repr(tunix_gate)"])
-def test_a_gate_fixture_that_decides_nothing_fails(project: Project, body: str, workers: tuple[str, ...]) -> None:
+def test_a_gate_fixture_that_decides_nothing_fails(project: Project, body: str) -> None:
     project.test(
         f"def test_idle(tunix_gate):\n    {body}\n"
         "def test_called(tunix_gate):\n    tunix_gate.at_least('exact', 0.5)\n"
         "@pytest.mark.xfail(strict=True)\ndef test_broken(tunix_gate):\n    assert False\n"
     )
-    result = project.run("--tunix-train", *workers)
+    result = project.run("--tunix-train")
     result.assert_outcomes(passed=1, failed=1, xfailed=1)
     result.stdout.fnmatch_lines(["takes tunix_gate and decides no gate; mark the test with tunix_gate(rule, metric*"])
 
@@ -76,14 +76,14 @@ def test_gates_of_files_that_are_not_collected_are_named(project: Project, worke
     project.test(f"{GATE}def test_gate(tunix_gate):\n    tunix_gate.check()\n", "test_gates.py")
     project.write("test_other.py", "def test_other():\n    assert 'tunix_gate'\n")
     said = "note: test_gates.py: holds gates of run 'words' and is not among the tests, so that they are not decided"
-    text = " ".join(project.run("--tunix-train", "words.toml", *workers).stdout.str().split())
+    text = " ".join(project.run("--tunix-train", "words.toml").stdout.str().split())
     assert said in text
     assert "test_words.py: holds" not in text
     assert "test_other.py: holds" not in text
     text = " ".join(project.run("test_words.py", "-k", "card", *workers).stdout.str().split())
     assert said in text
     assert "words.toml: its [[gates]] at_least(exact) are decided only where the file itself is named" in text
-    assert "holds gates" not in project.run("-k", "card", *workers).stdout.str()
+    assert "holds gates" not in project.run("-k", "card").stdout.str()
 
 
 def test_a_pattern_that_matches_no_run_file_is_said(project: Project, workers: tuple[str, ...]) -> None:
@@ -93,7 +93,7 @@ def test_a_pattern_that_matches_no_run_file_is_said(project: Project, workers: t
     project.write("pyproject.toml", text.replace("[tool.pytest.ini_options]\n", ini))
     project.write("test_other.py", "def test_other():\n    pass\n")
     said = "tunix-eval: tunix_run_files: '{}' matches no run file below the root directory"
-    result = project.run("-q", "test_other.py", *workers)
+    result = project.run("-q", "test_other.py")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([said.format("run/[*].toml"), said.format("lost.toml")])
     result.stdout.no_fnmatch_line(said.format("words.toml"))
@@ -101,7 +101,11 @@ def test_a_pattern_that_matches_no_run_file_is_said(project: Project, workers: t
     assert not (project.path / "artifacts").exists()
 
 
-@pytest.mark.parametrize("marker", [False, True], ids=["run-file", "marker"])
+@pytest.mark.parametrize(
+    ("marker", "workers"),
+    [(False, ()), (True, ()), (True, WORKERS)],
+    ids=["run-file", "marker", "marker-xdist"],
+)
 def test_a_gate_that_cannot_be_decided_is_said_before_training(
     project: Project, marker: bool, workers: tuple[str, ...]
 ) -> None:

@@ -31,11 +31,11 @@ def planned(project: Project, *options: str) -> str:
     return lines[place + 1].removeprefix("         for ")
 
 
-def test_changed_key_is_named_with_both_values(project: Project, workers: tuple[str, ...]) -> None:
+def test_changed_key_is_named_with_both_values(project: Project) -> None:
     first = trained(project)
     project.write("words.toml", RUN_FILE.replace("order = 8", "order = 7"))
     assert planned(project) == f"options.order 8 -> 7 (since {first})"
-    session = project.run("--tunix-train", *workers)
+    session = project.run("--tunix-train")
     session.stdout.fnmatch_lines([f"*{AGAIN}options.order 8 -> 7 (since {first})"])
     assert AGAIN not in project.run("--tunix-train", "-q").stdout.str()
 
