@@ -83,6 +83,10 @@ def test_the_committed_baseline_of_the_quickstart_holds_five_good_runs() -> None
 
 def test_every_trace_of_dev_reasoning_goes_through_every_stage(tmp_path: Path) -> None:
     folder = shutil.copytree(EXAMPLES / "dev_reasoning", tmp_path / "dev_reasoning")
+    # A model of one layer, and short replies: the traces are what is tested here.
+    path = folder / "dev_reasoning.toml"
+    text = path.read_text(encoding="utf-8").replace("[model]\n", "[model]\nlayers = 1\n")
+    path.write_text(text.replace("max_new_tokens = 64", "max_new_tokens = 8"), encoding="utf-8")
     result = session(folder, "--tunix-train", "--tunix-max-steps", "2", "dev_reasoning.toml")
     assert result.returncode == 0, result.stdout
     assert "4 passed, 1 skipped" in result.stdout

@@ -302,7 +302,7 @@ def test_a_run_that_stopped_early_is_complete_and_another_begins_from_it(project
     course = f"    stopped early at step {first['steps']} of 40, best at step {first['best_step']}, by early_stopping"
     result.stdout.fnmatch_lines(["  sums *trained", course])
     # Reused, not gone on with.
-    result = project.run_apart("--tunix-train")
+    result = project.run("--tunix-train")
     result.stdout.fnmatch_lines(["*0 runs to train*", "  sums *reused", course])
 
     more = SUMS_FILE.replace('"sums"', '"more"').replace("early_stopping = 2\n", "").replace("steps = 40", "steps = 2")
@@ -325,7 +325,7 @@ def test_a_run_that_stopped_early_is_complete_and_another_begins_from_it(project
         (from_path.replace("[model]", "[model]\nrope_theta = 1e6"), "rope_theta is 10000.0 in run *, but 1000000.0 *"),
     ):
         project.write("more.toml", other)
-        result = project.run_apart("--tunix-train")
+        result = project.run("--tunix-train")
         result.assert_outcomes(errors=1)
         result.stdout.fnmatch_lines([f"*model.init_from: {said}"])
 
