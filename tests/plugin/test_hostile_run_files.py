@@ -30,7 +30,7 @@ NOT_READ: dict[str, tuple[str, str]] = {
     "number": (RUN_FILE.replace("epochs = 1", "steps = 3000000000"), "training.steps: .*2147483647, found 3000000000"),
     "rate": (RUN_FILE.replace("epochs = 1", "epochs = 1\nlearning_rate = 1e300"), "training.learning_rate: .*1e\\+30"),
     "infinite": (RUN_FILE.replace("epochs = 1", "epochs = inf"), "training.epochs: .*finite number, found inf"),
-    "marked": ("\ufeff" + RUN_FILE, "starts with a byte order mark; save it as UTF-8 without one"),
+    "marked": ("\ufeff" + RUN_FILE, "starts with a byte order mark; save the file as UTF-8 without one"),
     "large": ("# " + "x" * 2**20, "is longer than 1.05 MB; a run file is shorter"),
     "bytes": ('name = "\udcff"', "cannot be read: 'utf-8' codec can't decode byte 0xff"),
 }
