@@ -148,13 +148,14 @@ def test_second_look_says_what_was_seen_and_how_long_it_takes():
     first = verdict(reference=0.993, current=0.965, p_value=0.08)
     assert second_look(first, 2, 15.2, share=0.2) == [
         "addition/exact: 0.993 -> 0.965, p 0.080: too close to call",
-        "  training 2 more seeds to decide, about 30 s; about 1 in 5 sessions do this though nothing changed",
+        "  training 2 more seeds to decide, about 30 s",
+        "  about 1 in 5 sessions do this though nothing changed",
     ]
     clear = verdict(reference=0.993, current=0.5, p_value=0.0001, alpha=0.05)
     assert second_look(clear, 2, 15.2, share=0.2)[0] == "addition/exact: 0.993 -> 0.500, p 0.0001: looks worse"
-    assert "about 3 in 10 sessions" in second_look(first, 1, None, share=0.3)[1]
+    assert "about 3 in 10 sessions" in second_look(first, 1, None, share=0.3)[2]
     allowed = replace(first, margin=0.01)
-    assert "fewer than 1 in 5 sessions" in second_look(allowed, 2, 15.2, share=0.2)[1]
+    assert "fewer than 1 in 5 sessions" in second_look(allowed, 2, 15.2, share=0.2)[2]
 
 
 def test_a_session_without_rows_has_no_table():

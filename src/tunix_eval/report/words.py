@@ -56,8 +56,8 @@ def second_look(first: Verdict, more: int, seconds: float | None, *, share: floa
     return [
         f"{first.run_name}/{first.metric}: {fixed(first.reference, places)} -> {fixed(first.current, places)}, p {p}: "
         f"{'looks worse' if clear else 'too close to call'}",
-        f"  training {more} more seed{'s'[: more != 1]} to decide{time}; {about} {often.numerator} in "
-        f"{often.denominator} sessions do this though nothing changed",
+        f"  training {more} more seed{'s'[: more != 1]} to decide{time}",
+        f"  {about} {often.numerator} in {often.denominator} sessions do this though nothing changed",
     ]
 
 
