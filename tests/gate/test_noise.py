@@ -68,6 +68,16 @@ def test_item_noise_is_that_of_independent_flips():
     assert item_noise(shared, [None] * 50) < 0.3 * 0.7 / 40
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_clusters_hide_no_item_noise(count):
+    runs = binary(count, 0.7, 100, 3)
+    alone = item_noise(runs, [None] * 100)
+    assert item_noise(runs, ["all"] * 100) == pytest.approx(alone)
+    assert item_noise(runs, [f"c{i % 2}" for i in range(100)]) >= alone
+    halves = [[value for value in run[:50] for _ in range(2)] for run in runs]
+    assert item_noise(halves, [f"c{i // 2}" for i in range(100)]) > 1.5 * item_noise(halves, [None] * 100)
+
+
 def test_a_seed_that_moves_all_items_is_no_item_noise():
     items = np.linspace(0.2, 0.8, 30)
     runs = [(items + shift).tolist() for shift in (0.0, 0.1, -0.1)]

@@ -118,7 +118,8 @@ def item_noise(runs: Sequence[Sequence[float]], clusters: Sequence[str | None], 
     """Return the variance that items coming out one way or another give a run's mean.
 
     It is what is left of the values when every item's mean and every run's mean are taken off, by clusters where items
-    share one; of one run alone at most the spread of its items.
+    share one, and no less than without them: a few clusters show little of their noise, and one shows none. Of one run
+    alone it is the spread of its items, which is no less.
 
     Args:
         runs: R runs, of each the values of the same N items in the same order.
@@ -128,8 +129,8 @@ def item_noise(runs: Sequence[Sequence[float]], clusters: Sequence[str | None], 
     values = np.array(runs, np.float64)
     count, n = values.shape
     if count == 1:
-        stderr = mean_estimate(values[0].tolist(), clusters).stderr or 0.0
-        return float(stderr**2 + edge / n**2)
+        seen = [mean_estimate(values[0].tolist(), labels).stderr or 0.0 for labels in (None, clusters)]
+        return float(max(seen) ** 2 + edge / n**2)
     with np.errstate(over="ignore", invalid="ignore"):
         left = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
         squares = _squares(left, clusters) if unless_rounding(_largest(left), _largest(values)) else 0.0
@@ -184,16 +185,17 @@ def _largest(values: Values) -> float:
 
 
 def _squares(left: Values, clusters: Sequence[str | None]) -> float:
-    """Add up squares over items, or over the sums of clusters, with the correction for their number."""
+    """Add up squares over items, or over the sums of clusters where that is more, corrected for their number."""
     n = left.shape[1]
+    of_items = float(np.square(left).sum() * (n / max(n - 1, 1)))
     if not shares_cluster(clusters):
-        return float(np.square(left).sum() * (n / max(n - 1, 1)))
+        return of_items
     names = {label: place for place, label in enumerate(dict.fromkeys(one for one in clusters if one is not None))}
     alone = iter(range(len(names), len(names) + n))
     places = np.array([names[one] if one is not None else next(alone) for one in clusters])
     sums = np.array([np.bincount(places, row) for row in left])
     groups = len(set(places.tolist()))
-    return float(np.square(sums).sum() * (groups / max(groups - 1, 1)))
+    return max(of_items, float(np.square(sums).sum() * (groups / max(groups - 1, 1))))
 
 
 def _posterior(variances: Values, squares: Values, dof: int) -> Values:
