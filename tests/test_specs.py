@@ -87,6 +87,7 @@ def test_an_override_that_is_unknown_is_refused_by_name(run_file: Path) -> None:
         ('dataset = "', 'datset = "', "'dataset' is missing"),
         ('dataset = "', 'datset = "', "unknown key 'datset'. Did you mean 'dataset'?"),
         ('dataset = "', 'scorer_options = {}\ndataset = "', "scorer_options: unknown key; the keys of a scorer stand"),
+        ('dataset = "', 'scorers = []\ndataset = "', "scorers: found [], expected at least 1 of them"),
         ("steps = 10", "steps = 0", "training.steps: Input should be greater than or equal to 1, found 0"),
         ("steps = 10", "", "training: neither steps nor epochs is given; take one"),
         ("steps = 10", "steps = 10\nepochs = 2", "training: both steps and epochs are given; take one"),
@@ -200,6 +201,15 @@ def test_what_max_drop_allows_is_a_share_of_the_reference_or_a_number(
     assert GateSpec(rule="max_drop", metric="exact", drop=drop).allowed_drop(reference) == pytest.approx(allowed)
 
 
+def test_a_name_fits_a_folder_with_its_overrides(run_file: Path, tmp_path: Path) -> None:
+    run_file.write_text(TEXT.replace('"addition"', f'"{"a" * 101}"', 1), encoding="utf-8")
+    with pytest.raises(SpecError, match=r"name: 'a{70,80}\.\.\.' has 101 characters; .* folder: at most 100"):
+        read_run_file(run_file)
+    run_file.write_text(TEXT.replace('"addition"', f'"{"a" * 100}"', 1), encoding="utf-8")
+    long = read_run_file(run_file, {"training": {"optimizer_options": {"x" * 400: 1}}})
+    (tmp_path / long.name).mkdir()
+
+
 def test_a_toml_error_carries_line_and_column(run_file: Path) -> None:
     run_file.write_text(TEXT.replace('"plain"', "plain"), encoding="utf-8")
     with pytest.raises(SpecError, match=r"addition\.toml: Invalid value \(at line 4, column 12\)"):
@@ -209,7 +219,7 @@ def test_a_toml_error_carries_line_and_column(run_file: Path) -> None:
 def test_a_missing_run_file_and_a_binary_one_are_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"none\.toml: no such run file"):
         read_run_file(tmp_path / "none.toml")
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xff")
     with pytest.raises(SpecError, match=r"binary\.toml: cannot be read"):
         read_run_file(tmp_path / "binary.toml")
 

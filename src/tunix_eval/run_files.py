@@ -12,7 +12,7 @@ from tunix_eval.errors import SpecError
 from tunix_eval.specs import AnySpec, CheckpointSpec, PredictionsSpec, RunSpec
 from tunix_eval.tables import check_plain, is_path, read_table, resolve_path, resolve_reference, validated
 
-_LABEL_LIMIT = 200
+_LABEL_LIMIT = 150
 
 
 def read_run_file(
@@ -111,5 +111,5 @@ def _override_label(overrides: Mapping[str, Any], prefix: str = "") -> str:
         name = f"{prefix}{key}"
         parts.append(_override_label(value, f"{name}.") if isinstance(value, Mapping) else f"{name}={value}")
     label = re.sub(r"[^A-Za-z0-9._\-=,]", "_", ",".join(parts))
-    # The name is that of a folder, which may have 255 characters.
+    # With the name of the run before it this is the name of a folder, which may have 255 characters.
     return label if len(label) <= _LABEL_LIMIT else f"{label[: _LABEL_LIMIT - 20]}...{sha256_text(label)[:16]}"

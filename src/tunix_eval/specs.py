@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tunix_eval.digest import canonical_json
 from tunix_eval.errors import SpecError
+from tunix_eval.figures import cut
 from tunix_eval.tables import KEY, StrictTable, expected, shown
 from tunix_eval.thinking import KNOWN, TAG
 
@@ -380,6 +381,10 @@ class GateSpec(StrictTable):
         return self.drop or 0.0
 
 
+NAME_LIMIT = 100
+"""Characters of a run's name. A folder's may have 255, and what a test overrides is written behind it."""
+
+
 class EvalSpec(StrictTable):
     """What every run file says: whose completions are judged on what, by what, and which gates decide."""
 
@@ -435,7 +440,11 @@ class EvalSpec(StrictTable):
     @classmethod
     def _name_is_a_key(cls, value: str) -> str:
         if not KEY.fullmatch(value) or value in {".", ".."}:
-            raise ValueError(f"'{value}' is no key; use letters, digits, '.', '_' and '-'")
+            raise ValueError(f"'{cut(value)}' is no key; use letters, digits, '.', '_' and '-'")
+        if len(value.partition("[")[0]) > NAME_LIMIT:
+            raise ValueError(
+                f"'{cut(value)}' has {len(value)} characters; a name is that of a folder: at most {NAME_LIMIT}"
+            )
         return value
 
 

@@ -164,6 +164,8 @@ _EXPECTED = {
     "model_type": "a table",
 }
 """What pydantic's types of errors are about, in words of TOML."""
+_LENGTHS = {"too_long": ("most", "max_length"), "too_short": ("least", "min_length")}
+"""Of lists."""
 _LIMITS = {
     "greater_than": "greater than",
     "greater_than_equal": "greater than or equal to",
@@ -187,6 +189,9 @@ def _explain(model: type[BaseModel], detail: Mapping[str, Any]) -> str:
         return f"{place}found {found}, expected {', '.join(known) or detail['ctx']['expected']}{meant}"
     if detail["type"] in _EXPECTED:
         return f"{place}found {found}, expected {_EXPECTED[detail['type']]}"
+    if detail["type"] in _LENGTHS:
+        word, key = _LENGTHS[detail["type"]]
+        return f"{place}found {found}, expected at {word} {detail['ctx'][key]} of them"
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] in _LIMITS:
         # Pydantic writes 1e30 with all of its digits.
