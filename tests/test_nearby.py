@@ -51,3 +51,6 @@ def test_paths_are_written_below_the_folder_of_the_user(tmp_path):
     link.symlink_to(tmp_path / "real")
     text = f"{tmp_path}/real/run.toml and {link}/run.toml and {tmp_path}/other.toml"
     assert below(text, link) == f"run.toml and run.toml and {tmp_path}/other.toml"
+    others = f"/else{link}/a.toml, {link}er/a.toml, {link}.toml"
+    assert below(others, link) == others
+    assert below(f"{link}: is a directory, as {tmp_path}/real. '{link}'", link) == ".: is a directory, as .. '.'"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import islice
 from pathlib import Path
 
 from tunix_eval.errors import suggestion
 
+_SEPARATORS = re.escape(os.sep + (os.altsep or ""))
 _LOOKED_AT = 2_000
 """Names in a folder that are compared with the one that is not there."""
 
@@ -35,13 +37,17 @@ def near_file(path: Path) -> str:
 
 
 def below(text: str, folder: Path) -> str:
-    """Return a text in which paths below a folder are written relative to it.
+    """Return a text in which paths below a folder are written relative to it, and the folder itself as a dot.
 
     >>> below("/here/run.toml: no such file", Path("/here"))
     'run.toml: no such file'
+    >>> below("/here: is a directory; /there/here/run.toml is none", Path("/here"))
+    '.: is a directory; /there/here/run.toml is none'
     """
     for written in dict.fromkeys((folder, folder.resolve())):
-        prefix = f"{written}{os.sep}"
-        if len(prefix) > 2:
-            text = text.replace(prefix, "")
+        path = str(written)
+        if path != written.anchor and path in text:
+            # Not inside the path of another folder that ends alike.
+            whole = rf"(?<![\w.~{_SEPARATORS}-]){re.escape(path)}"
+            text = re.sub(rf"{whole}(?![\w{_SEPARATORS}-]|\.\w)", ".", re.sub(rf"{whole}[{_SEPARATORS}]", "", text))
     return text
