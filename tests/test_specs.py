@@ -201,6 +201,16 @@ def test_what_max_drop_allows_is_a_share_of_the_reference_or_a_number(
     assert GateSpec(rule="max_drop", metric="exact", drop=drop).allowed_drop(reference) == pytest.approx(allowed)
 
 
+@pytest.mark.parametrize(("count", "last"), [(21, "and 1 more mistake"), (5_000, "and 4,980 more mistakes")])
+def test_many_mistakes_are_counted(run_file: Path, count: int, last: str) -> None:
+    odd = "".join(f"odd{number} = 1\n" for number in range(count))
+    run_file.write_text(odd + TEXT, encoding="utf-8")
+    with pytest.raises(SpecError) as refused:
+        read_run_file(run_file)
+    lines = str(refused.value).splitlines()
+    assert (len(lines), lines[-1]) == (21, f"{run_file}: {last}")
+
+
 def test_a_name_fits_a_folder_with_its_overrides(run_file: Path, tmp_path: Path) -> None:
     run_file.write_text(TEXT.replace('"addition"', f'"{"a" * 101}"', 1), encoding="utf-8")
     with pytest.raises(SpecError, match=r"name: 'a{70,80}\.\.\.' has 101 characters; .* folder: at most 100"):

@@ -148,10 +148,14 @@ def validated(model: type[_Model], table: Mapping[str, Any], *, where: str) -> _
     except ValidationError as error:
         # A misspelt key is the cause where another is missing, so it comes first.
         details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
-        lines = [_explain(model, detail) for detail in details]
+        lines = [_explain(model, detail) for detail in details[:_SHOWN_MISTAKES]]
+        if more := len(details) - len(lines):
+            lines.append(f"and {more:,} more mistake{'s'[: more != 1]}")
         raise SpecError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
+_SHOWN_MISTAKES = 20
+"""Of one file, as many as of a data file."""
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
